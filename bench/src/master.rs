@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn drift_is_told_apart_from_lateness() {
+    fn drift_is_distinguished_from_lateness() {
         let seen = seen(10.5, |_| 0.0);
         assert_near(seen.drifts[0], 50.0);
         assert_near(share(&seen.late, 99), 0.0);

@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn each_column_of_ours_is_judged_whichever_came_first() {
+    fn each_vrrpd_column_is_judged_in_any_order() {
         let metric = Metric::judged("CPU", "ms", Goal::PartOf(0.5));
         let figure = figure(metric, &[(Column::Raw, 9.0), (Column::Keepalived, 10.0), (Column::Native, 1.0)]);
         assert_eq!(figure.met(Column::Native), Some(true));
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_early_is_no_good_figure() {
+    fn an_early_event_is_not_a_good_figure() {
         let metric = Metric::judged("late", "ms", Goal::Late { median: 1.0, p99: 3.0 });
         let met = |sample| figure(metric, &[(Column::Raw, 0.4), (Column::Raw, sample)]).met(Column::Raw);
         assert_eq!(

@@ -134,7 +134,7 @@ fn wait_of_b(story: &Story) -> Duration {
 }
 
 #[test]
-fn the_better_machine_is_master_of_everything_whoever_starts_first() {
+fn the_better_machine_is_master_of_everything_in_any_order_of_starts() {
     for first in [A, B] {
         ranked(|story| {
             story.start(first).wait(ms(1_000));
@@ -177,7 +177,7 @@ fn equal_priorities_with_crossed_addresses_end_with_one_master_of_everything() {
 }
 
 #[test]
-fn without_preemption_who_was_there_first_stays() {
+fn without_preemption_the_first_master_stays() {
     for first in [A, B] {
         each(RANKED, false, |story| {
             story.start(first).wait(ms(1_000));
@@ -218,7 +218,7 @@ fn a_process_killed_moves_everything_to_the_other_machine() {
 }
 
 #[test]
-fn a_member_restarted_on_the_machine_that_stands_by_changes_nothing() {
+fn a_member_restarted_on_the_backup_machine_changes_nothing() {
     ranked(|story| {
         story.settled().fault(Fault::Kill(B, 0)).wait(ms(50)).fault(Fault::Start(B, 0));
         let settled = story.settles();
@@ -277,7 +277,7 @@ fn a_priority_changed_on_one_member_moves_nothing_and_on_all_it_moves_everything
 }
 
 #[test]
-fn one_member_told_to_stand_back_takes_its_machine_along() {
+fn backup_command_to_one_member_makes_its_machine_backup() {
     for lan in [0, 1] {
         ranked(|story| {
             story.settled().fault(Fault::Operate(A, lan, Event::StandBack(Origin::Operator)));
@@ -320,7 +320,7 @@ fn a_group_leaves_everything_to_a_peer_without_groups_that_is_better_on_any_lan(
 }
 
 #[test]
-fn a_group_whose_addresses_are_refused_tries_less_and_less_often() {
+fn a_group_with_refused_addresses_retries_with_backoff() {
     ranked(|story| {
         story.start(B).wait(ms(1_000)).is_master(B);
         story.fault(Fault::Refuse { host: A, lan: 1, on: true }).start(A);

@@ -6,7 +6,7 @@ use vrrpd_simulation::cases::searches;
 use vrrpd_simulation::search::search;
 
 #[test]
-fn whatever_comes_first_one_machine_ends_as_master_of_everything_and_groups_are_whole() {
+fn in_every_order_one_machine_ends_as_master_of_everything_and_groups_are_whole() {
     for (name, deep, plan, limits) in searches() {
         if !deep {
             match search(&plan, &limits) {

@@ -11,12 +11,12 @@ const OTHERS: u64 = 60;
 const THREADS: usize = 2;
 
 #[test]
-fn all_is_well_some_time_after_the_last_fault() {
+fn the_state_is_correct_some_time_after_the_last_fault() {
     check(1, FIXED);
 }
 
 #[test]
-fn all_is_well_with_seeds_that_nobody_has_tried() {
+fn new_seeds_pass() {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
     let first = std::env::var("VRRPD_SEED")
         .map_or(since.as_secs() * 1_000, |seed| seed.parse().expect("VRRPD_SEED is a number"));

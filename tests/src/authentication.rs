@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_built_reads_back_with_the_same_key_only() {
+    fn a_built_frame_is_parsed_back_with_the_same_key_only() {
         let source = Ipv4Addr::new(10, 0, 0, 9);
         let frame = AdvertFrame::v2(source, 51, 200, 1, &[Ipv4Addr::new(10, 0, 0, 100)]);
         let built = frame.build_authenticated(b"secret", 7);

@@ -368,7 +368,7 @@ mod tests {
     const VIRTUAL: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 
     #[test]
-    fn what_is_built_reads_back() {
+    fn a_built_frame_is_parsed_back() {
         let v2 = AdvertFrame::v2(SOURCE, 51, 100, 1, &[VIRTUAL]).with_password("secret");
         let read = Advert::read(&v2.build()).expect("an advert");
         assert_eq!((read.version, read.vrid, read.priority, read.auth_type), (2, 51, 100, 1));

@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_lack_what_changes_by_itself() {
+    fn lines_lack_counters_and_operational_states() {
         let before = "3: eth0: <UP> qdisc noqueue state UNKNOWN mode DEFAULT";
         let after = "3: eth0: <UP> qdisc noqueue state UP mode DEFAULT";
         assert_eq!(without_counts(before), without_counts(after));

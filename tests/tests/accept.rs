@@ -105,7 +105,7 @@ fn backup_that_takes_over_drops_packets_and_stops_when_it_yields() {
 }
 
 #[test]
-fn packets_are_dropped_by_the_configuration_in_force_and_by_nobody_once_the_router_is_gone() {
+fn packets_are_dropped_by_the_present_configuration_and_accepted_once_the_router_is_gone() {
     let mut lab = Lab::new();
     let [a, client] = hosts(&lab);
     let second = lab.add_network();

@@ -251,7 +251,7 @@ fn addresses_on_another_interface_are_announced_there_as_often_as_is_asked_for()
 }
 
 #[test]
-fn address_on_another_interface_is_announced_there_put_back_and_survives_that_interface() {
+fn address_on_another_interface_is_announced_restored_and_survives_that_interface() {
     const OTHER: &str = "10.1.0.100/24";
     let mut lab = Lab::new();
     let [a, b] = lab.hosts();
@@ -330,7 +330,7 @@ fn thief(host: &Host, stop: &AtomicBool) -> u32 {
 }
 
 #[test]
-fn address_that_somebody_removes_again_and_again_is_put_back_at_once_and_then_less_and_less_often() {
+fn address_removed_repeatedly_is_restored_at_once_and_then_with_backoff() {
     const SAID: &str = "virtual address lost";
     let lab = Lab::new();
     let [a, client] = lab.hosts();
@@ -393,7 +393,7 @@ fn addresses_have_marks() -> bool {
 }
 
 #[test]
-fn address_that_somebody_has_taken_for_himself_stays_where_that_can_be_told() {
+fn address_that_another_program_added_again_stays_if_marks_show_that() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let (router, _peer) = robbed(&a, &b);
@@ -464,7 +464,7 @@ fn take_for_oneself(host: &Host) {
 }
 
 #[test]
-fn address_in_a_journal_that_is_another_s_by_now_stays_where_that_can_be_told() {
+fn address_in_a_journal_that_belongs_to_another_program_now_stays_if_marks_show_that() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let first = router(&a, &[CIDR]);

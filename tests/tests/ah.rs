@@ -68,7 +68,7 @@ fn routers_with_the_same_key_elect_a_master_and_follow_each_other() {
 }
 
 #[test]
-fn what_is_not_authentic_is_discarded_and_counted_and_no_key_is_shown() {
+fn unauthentic_adverts_are_discarded_and_counted_and_no_key_is_shown() {
     let lab = Lab::new();
     let [a, client] = lab.hosts();
     // The owner is master at once.
@@ -185,7 +185,7 @@ fn a_master_does_not_believe_adverts_from_before_its_time_that_it_never_heard() 
 }
 
 #[test]
-fn a_daemon_that_crashed_and_starts_again_is_heard_and_nobody_takes_over() {
+fn a_daemon_restarted_after_a_crash_is_heard_and_no_router_takes_over() {
     let lab = Lab::new();
     let [a, b, c] = lab.hosts();
     // The owner is master without having heard another router.

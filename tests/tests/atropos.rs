@@ -121,7 +121,7 @@ fn router_is_chosen_by_the_name_that_it_has_in_the_state() {
 }
 
 #[test]
-fn router_that_is_not_there_is_told_with_the_nearest_name_and_those_that_are() {
+fn unknown_router_is_reported_with_the_nearest_name_and_all_names() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let daemon = Vrrpd::on(&a).config(TWINS).start();
@@ -143,7 +143,7 @@ fn router_that_is_not_there_is_told_with_the_nearest_name_and_those_that_are() {
 }
 
 #[test]
-fn state_that_nobody_reads_does_not_wait_for_a_daemon_that_hangs_and_a_change_does() {
+fn state_without_a_reader_does_not_wait_for_a_hanging_daemon_and_a_change_does() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let router = Vrrpd::usual(&a, 100).start();
@@ -179,7 +179,7 @@ fn backup_hands_over_within_skew_time_of_the_command() {
 }
 
 #[test]
-fn what_does_not_go_together_is_a_usage_error() {
+fn conflicting_options_are_a_usage_error() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     for arguments in [&["--stats", "--json"][..], &["--backup", "--json"], &["--events", "--json"]] {
@@ -192,7 +192,7 @@ fn what_does_not_go_together_is_a_usage_error() {
 }
 
 #[test]
-fn that_nobody_was_chosen_is_told_from_that_nobody_is_there() {
+fn an_empty_selection_is_distinguished_from_no_routers() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let router = Vrrpd::usual(&a, 100).start();
@@ -208,7 +208,7 @@ fn that_nobody_was_chosen_is_told_from_that_nobody_is_there() {
 }
 
 #[test]
-fn where_no_daemon_ever_was_there_is_none_whatever_var_run_is() {
+fn without_a_run_directory_no_daemon_is_found_for_any_var_run() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     for var_run in ["ln -s /run /var/run", "mkdir /var/run", "true"] {
@@ -242,7 +242,7 @@ fn impostor(line: &'static str) -> tempfile::TempDir {
 }
 
 #[test]
-fn directory_that_another_user_could_have_made_is_not_looked_into() {
+fn directory_that_another_user_could_have_made_is_not_read() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let home = impostor("{\"reply\":\"state\",\"routers\":[]}\n");
@@ -263,7 +263,7 @@ fn directory_that_another_user_could_have_made_is_not_looked_into() {
 }
 
 #[test]
-fn what_a_daemon_says_does_nothing_to_the_terminal() {
+fn text_of_a_daemon_has_no_effect_on_the_terminal() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let home = impostor("{\"reply\":\"error\",\"message\":\"\\u001b[2J\\rall is well \u{9b}2J\"}\n");
@@ -284,7 +284,7 @@ fn replay(program: &str, file: &Path) -> Output {
 }
 
 #[test]
-fn a_recorded_failover_is_replayed_octet_for_octet_and_says_why() {
+fn a_recorded_failover_is_replayed_identically_with_its_reason() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let master = Vrrpd::usual(&a, 150).start();

@@ -66,7 +66,7 @@ fn wrong_password_does_not_hold_a_backup_down() {
 }
 
 #[test]
-fn password_is_taken_as_it_stands() {
+fn password_is_not_trimmed() {
     let lab = Lab::new();
     let [a, client] = lab.hosts();
     let capture = Capture::on(&client);

@@ -114,7 +114,7 @@ fn init_script_starts_the_configuration_of_its_defaults_and_stops_it() {
 }
 
 #[test]
-fn init_script_starts_what_can_be_started_and_tells_what_cannot() {
+fn init_script_starts_valid_routers_and_reports_the_others() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let lines = "-i eth9 -v 50 10.9.0.1\n# a comment\n-v 51 -i eth0 fe80::1/64 --protocol v3";
@@ -192,7 +192,7 @@ fn init_script_waits_for_the_scripts_of_a_daemon_that_leaves() {
 }
 
 #[test]
-fn init_script_without_routers_says_so() {
+fn init_script_without_routers_fails_with_a_message() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     // Files without a usable list of routers.
@@ -298,7 +298,7 @@ impl Manager {
 }
 
 #[test]
-fn service_manager_is_told_ready_how_it_is_and_that_it_leaves() {
+fn service_manager_gets_ready_status_and_stopping() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let manager = Manager::new();
@@ -311,7 +311,7 @@ fn service_manager_is_told_ready_how_it_is_and_that_it_leaves() {
 }
 
 #[test]
-fn status_of_several_routers_is_how_many_are_what() {
+fn status_of_several_routers_is_a_count_by_state() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let router = |vrid: u8| {
@@ -341,7 +341,7 @@ fn service_manager_that_cannot_be_reached_is_done_without() {
 }
 
 #[test]
-fn daemon_in_the_background_says_nothing_to_the_service_manager_of_the_shell() {
+fn daemon_in_the_background_does_not_notify_the_service_manager_of_the_shell() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let manager = Manager::new();
@@ -354,7 +354,7 @@ fn daemon_in_the_background_says_nothing_to_the_service_manager_of_the_shell() {
 }
 
 #[test]
-fn daemon_that_cannot_start_never_says_that_it_is_ready() {
+fn daemon_that_cannot_start_never_reports_ready() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let first = Vrrpd::usual(&a, 100).start();

@@ -144,7 +144,7 @@ fn help_and_version_are_given() {
 }
 
 #[test]
-fn imported_configuration_is_printed_and_its_exit_status_says_what_is_left_out() {
+fn imported_configuration_is_printed_and_the_exit_status_shows_omissions() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
@@ -325,7 +325,7 @@ fn script_that_the_kernel_cannot_execute_is_refused() {
 }
 
 #[test]
-fn what_is_wrong_is_told_with_what_would_be_right() {
+fn mistakes_are_reported_with_the_expected_value() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let usual = ["-i", "eth0", "-v", "51", "10.0.0.100", "-n"];
@@ -357,7 +357,7 @@ fn lock_file_that_is_a_link_is_refused_in_words() {
 }
 
 #[test]
-fn magic_packets_from_none_of_the_virtual_addresses_are_warned_of() {
+fn magic_source_that_is_no_virtual_address_is_logged() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let router = Vrrpd::usual(&a, 100).args(["-I", "10.0.0.99", "-O", "10.0.0.2"]).start();

@@ -86,7 +86,7 @@ fn one_process_serves_the_routers_of_several_interfaces() {
 }
 
 #[test]
-fn check_accepts_what_is_right_and_starts_nothing() {
+fn check_accepts_a_valid_file_and_starts_nothing() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let finished = check(&a, TWO_ROUTERS);
@@ -94,7 +94,7 @@ fn check_accepts_what_is_right_and_starts_nothing() {
 }
 
 #[test]
-fn check_names_file_line_and_column_of_what_is_wrong() {
+fn check_names_file_line_and_column_of_a_mistake() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let router = "[[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.100\"]\n";
@@ -119,7 +119,7 @@ fn check_names_file_line_and_column_of_what_is_wrong() {
 }
 
 #[test]
-fn check_tells_every_mistake_at_once_with_its_line_and_the_nearest_right_name() {
+fn check_reports_every_mistake_with_its_line_and_the_nearest_valid_name() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let finished = check(

@@ -31,7 +31,7 @@ fn assert_fits_the_schema(router: &Value) {
 }
 
 #[test]
-fn json_of_a_master_and_of_a_backup_fits_the_schema_and_says_what_is() {
+fn json_of_a_master_and_of_a_backup_fits_the_schema_and_the_facts() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let master = Vrrpd::usual(&a, 150).start();
@@ -221,7 +221,7 @@ fn thousand_clients_that_say_nothing_do_not_make_another_one_wait() {
 }
 
 #[test]
-fn client_does_not_wait_for_a_daemon_that_accepts_nobody() {
+fn client_does_not_wait_for_a_daemon_that_accepts_no_connections() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let router = Vrrpd::usual(&a, 100).start();
@@ -333,7 +333,7 @@ fn answer_comes_in_under_50_ms_with_a_hundred_addresses() {
 }
 
 #[test]
-fn answer_to_a_change_is_what_came_of_it() {
+fn answer_to_a_change_is_its_result() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     for mode in ["none", "interface", "macvlan"] {

@@ -92,7 +92,7 @@ fn auto_is_native_on_a_veth() {
 }
 
 #[test]
-fn kernel_tells_of_a_router_whose_daemon_stands_still() {
+fn kernel_record_is_shown_while_the_daemon_is_stopped() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let _master = master(&a);
@@ -117,7 +117,7 @@ fn kernel_tells_of_a_router_whose_daemon_stands_still() {
 }
 
 #[test]
-fn without_cap_bpf_raw_sockets_are_used_and_the_reason_is_told() {
+fn without_cap_bpf_raw_sockets_are_used_and_the_reason_is_given() {
     let lab = Lab::new();
     let [a, b, client] = lab.hosts();
     let master = master(&a);
@@ -146,7 +146,7 @@ fn the_capability_that_is_missing_is_the_one_that_is_named() {
 }
 
 #[test]
-fn own_mac_address_that_is_not_taken_in_for_want_of_a_capability_is_told_so_and_nothing_of_a_loader() {
+fn missing_capability_for_frames_to_the_own_mac_is_logged_as_such() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let router = Vrrpd::usual(&a, 100).vmac("interface").datapath(Datapath::Raw);
@@ -158,7 +158,7 @@ fn own_mac_address_that_is_not_taken_in_for_want_of_a_capability_is_told_so_and_
 }
 
 #[test]
-fn settings_that_cannot_be_made_below_proc_sys_are_told_in_one_line_with_the_reason() {
+fn sysctls_that_cannot_be_set_are_logged_in_one_line_with_the_reason() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let read_only = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec \"$@\"";
@@ -175,7 +175,7 @@ fn settings_that_cannot_be_made_below_proc_sys_are_told_in_one_line_with_the_rea
 }
 
 #[test]
-fn without_cap_bpf_what_was_asked_for_by_name_is_refused() {
+fn without_cap_bpf_an_explicit_data_path_is_refused() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     for (datapath, option) in [(Datapath::Native, "--xdp=native"), (Datapath::Generic, "--xdp=generic")] {
@@ -215,7 +215,7 @@ fn bpf_file_system_is_mounted_when_it_is_not_there() {
 }
 
 #[test]
-fn program_of_somebody_else_is_left_alone() {
+fn foreign_program_is_not_touched() {
     for mode in Datapath::IN_KERNEL {
         let lab = Lab::new();
         let [a, b, client] = lab.hosts();
@@ -282,7 +282,7 @@ fn reload_that_wants_the_kernel_to_take_the_adverts_has_it_do_so() {
 }
 
 #[test]
-fn second_process_on_an_interface_says_who_holds_the_hook_and_hears_its_own_adverts() {
+fn second_process_on_an_interface_names_the_owner_of_the_hook_and_hears_its_adverts() {
     for mode in [Datapath::Auto, Datapath::Generic] {
         let lab = Lab::new();
         let [a, b] = lab.hosts();
@@ -343,7 +343,7 @@ fn kill_9_leaves_no_program_and_the_next_start_replaces_the_pins() {
 }
 
 #[test]
-fn kernel_of_a_killed_daemon_waits_for_nothing_though_its_record_says_so() {
+fn after_a_kill_the_kernel_runs_no_timer_although_its_record_has_one() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let _master = master(&a);
@@ -360,7 +360,7 @@ fn kernel_of_a_killed_daemon_waits_for_nothing_though_its_record_says_so() {
 }
 
 #[test]
-fn records_of_another_version_are_not_read_and_that_is_said() {
+fn records_of_another_version_are_refused_with_a_message() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let daemon = router(&a, 100, Datapath::Native).start();

@@ -99,7 +99,7 @@ fn bond_without_any_slave_is_a_link_that_is_down() {
 
 #[test]
 #[ignore = "needs the bonding driver: cargo xtask vm-test"]
-fn bond_that_keeps_its_own_mac_serves_without_the_virtual_one_and_hosts_are_told_the_truth() {
+fn bond_that_keeps_its_own_mac_serves_without_the_virtual_one_and_announces_its_own() {
     for fail_over_mac in ["none", "active", "follow"] {
         let lab = Lab::new();
         let [a, client] = lab.hosts();

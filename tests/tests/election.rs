@@ -193,7 +193,7 @@ fn a_router_listens_for_the_start_delay_and_an_operator_ends_it() {
 }
 
 #[test]
-fn a_master_is_given_up_after_as_many_intervals_as_the_down_multiplier_says() {
+fn a_master_counts_as_down_after_down_multiplier_intervals() {
     let lab = Lab::new();
     let [a, client] = lab.hosts();
     let capture = Capture::on(&client);

@@ -71,7 +71,7 @@ fn events_end_with_their_daemon_however_that_ends() {
 }
 
 #[test]
-fn events_tell_of_a_router_that_leaves_also_when_it_has_nothing_to_give_back() {
+fn events_include_a_leaving_router_with_nothing_to_give_back() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     // It stays backup for three seconds.
@@ -90,7 +90,7 @@ fn events_tell_of_a_router_that_leaves_also_when_it_has_nothing_to_give_back() {
 }
 
 #[test]
-fn events_are_all_told_when_hundreds_of_routers_change_at_once() {
+fn no_event_is_lost_when_hundreds_of_routers_change_at_once() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let of_ipv4 = (1..=255).map(|vrid| (vrid, format!("10.0.1.{vrid}/24")));

@@ -93,7 +93,7 @@ fn state_file_that_is_asked_for_at_the_last_moment_goes_with_the_daemon() {
 }
 
 #[test]
-fn write_that_hangs_is_told_of_by_name_and_holds_up_no_script() {
+fn hanging_write_is_logged_by_name_and_delays_no_script() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let script = vrrpd_lab::ScriptLog::new(&[]);
@@ -160,7 +160,7 @@ fn directory_that_is_renamed_is_still_written_to_and_left_clean() {
 }
 
 #[test]
-fn pid_file_names_the_process_also_in_the_foreground_and_everybody_may_read_it() {
+fn pid_file_names_the_process_also_in_the_foreground_and_is_readable_for_all() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let router = Vrrpd::usual(&a, 100).start();
@@ -230,7 +230,7 @@ impl Drop for Idle {
 }
 
 #[test]
-fn pid_file_of_a_vrrpd_that_runs_is_taken_and_that_of_anybody_else_is_not() {
+fn pid_file_of_a_running_vrrpd_is_respected_and_others_are_not() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let mut builder = Vrrpd::usual(&a, 100);

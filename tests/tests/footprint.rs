@@ -65,7 +65,7 @@ fn program_stays_in_memory_in_both_processes() {
 }
 
 #[test]
-fn what_loading_a_program_takes_is_given_back() {
+fn memory_for_loading_a_program_is_released() {
     let _alone = alone();
     let own_memory = |options: &[&str]| {
         let lab = Lab::new();

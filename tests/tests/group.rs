@@ -54,7 +54,7 @@ fn link_of_the_master_that_is_pulled_takes_both_sides_along_and_nothing_flaps_wh
 
 /// A busy machine may be late, so one good round of several is sufficient.
 #[test]
-fn both_addresses_are_on_the_other_server_within_what_the_timers_demand_and_20_ms() {
+fn both_addresses_are_on_the_other_server_within_the_timers_plus_20_ms() {
     const ROUNDS: usize = 10;
     for kind in KINDS {
         let site = Site::set_up();
@@ -79,7 +79,7 @@ fn both_addresses_are_on_the_other_server_within_what_the_timers_demand_and_20_m
 }
 
 #[test]
-fn member_told_to_stand_back_takes_the_others_along_within_10_ms_each_with_a_resignation() {
+fn backup_command_to_a_member_makes_all_members_resign_within_10_ms() {
     for kind in KINDS {
         let site = Site::set_up();
         let (a, b) = (Server::start(&site.a, kind, [150, 150]), Server::start(&site.b, kind, [100, 100]));
@@ -136,7 +136,7 @@ fn tcp_connection_through_the_servers_survives_a_failover() {
 }
 
 #[test]
-fn better_master_on_a_side_that_does_not_decide_is_borne_for_a_while_and_takes_the_group_along() {
+fn better_master_on_a_minor_side_is_tolerated_for_a_while_and_then_displaces_the_group() {
     let site = Site::set_up();
     // The tolerance is renewed by each advert; after three intervals without one, the next would count as a new master.
     let often = INTERVAL / 2;

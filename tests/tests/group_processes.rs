@@ -69,7 +69,7 @@ fn process_that_leaves_takes_the_others_along_and_leaves_no_socket() {
 }
 
 #[test]
-fn process_that_stands_still_counts_as_gone_and_comes_back() {
+fn stopped_process_counts_as_gone_and_comes_back() {
     let site = Site::set_up();
     let a = Server::start(&site.a, Kind::Processes, [150, 150]);
     let b = Server::start(&site.b, Kind::Processes, [100, 100]);
@@ -134,7 +134,7 @@ fn tcp_connection_through_the_servers_survives_a_process_that_is_killed() {
 }
 
 #[test]
-fn group_of_two_with_one_process_is_never_master_and_says_that_one_is_missing() {
+fn group_of_two_with_one_process_is_never_master_and_reports_the_missing_one() {
     let site = Site::set_up();
     let router = member(&site.a, 0, 150, "2").start();
     let a = Server { host: site.a.clone(), daemons: vec![router] };
@@ -152,7 +152,7 @@ fn group_of_two_with_one_process_is_never_master_and_says_that_one_is_missing() 
 }
 
 #[test]
-fn group_of_one_is_master_by_itself() {
+fn group_of_one_is_master_alone() {
     let site = Site::set_up();
     let router = member(&site.a, 0, 100, "1").start();
     router.wait_state("master", SOON);
@@ -250,7 +250,7 @@ fn socket_left_behind_is_no_member_and_is_replaced() {
 }
 
 #[test]
-fn whoever_is_not_root_or_talks_nonsense_or_too_much_is_let_go_and_changes_nothing() {
+fn a_peer_of_another_user_or_with_invalid_or_too_many_messages_is_disconnected() {
     let site = Site::set_up();
     let a = Server::start(&site.a, Kind::Processes, [100, 100]);
     a.wait_all("master");
@@ -306,7 +306,7 @@ fn whoever_is_not_root_or_talks_nonsense_or_too_much_is_let_go_and_changes_nothi
 }
 
 #[test]
-fn number_of_processes_that_is_none_is_refused_and_so_is_a_file_beside_it() {
+fn invalid_group_size_and_group_size_with_a_file_are_refused() {
     let site = Site::set_up();
     for wrong in ["0", "10", "-1", "two"] {
         let finished = member(&site.a, 0, 100, wrong).run();

@@ -164,7 +164,7 @@ fn scripts_of_more_masters_than_files_may_be_open_unless_asked_all_run() {
 }
 
 #[test]
-fn backup_that_is_killed_says_nothing_and_runs_nothing() {
+fn killed_backup_sends_nothing_and_runs_no_script() {
     let lab = Lab::new();
     let [a, b, client] = lab.hosts();
     let _master = Vrrpd::usual(&a, 150).start();
@@ -268,7 +268,7 @@ fn guardian_outlasts_the_signals_for_the_daemon_and_ends_with_it() {
 }
 
 #[test]
-fn guardian_that_stands_still_keeps_no_daemon_from_leaving() {
+fn stopped_guardian_does_not_keep_a_daemon_from_ending() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let before = Snapshot::of(&a);
@@ -284,7 +284,7 @@ fn guardian_that_stands_still_keeps_no_daemon_from_leaving() {
 }
 
 #[test]
-fn daemon_without_its_guardian_says_so_and_goes_on() {
+fn daemon_without_its_guardian_logs_that_and_continues() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let router = Vrrpd::usual(&a, 100).start();
@@ -355,7 +355,7 @@ fn machine_with_seventeen_interfaces_has_given_back_its_addresses_before_another
 }
 
 #[test]
-fn guardian_holds_what_is_slow_to_close_until_the_daemon_closes_it() {
+fn guardian_holds_slow_descriptors_until_the_daemon_closes_them() {
     let mut lab = Lab::new();
     let [a] = lab.hosts();
     let network = lab.add_network();
@@ -389,7 +389,7 @@ fn guardian_holds_what_is_slow_to_close_until_the_daemon_closes_it() {
 }
 
 #[test]
-fn daemon_that_dies_of_a_fault_has_nothing_left_before_its_core_is_written() {
+fn crashing_daemon_is_cleaned_up_before_its_core_is_written() {
     let lab = Lab::new();
     let [a, client] = lab.hosts();
     let before = Snapshot::of(&a);

@@ -66,7 +66,7 @@ fn raw_backup_makes_few_system_calls_for_an_advert() {
 /// The verifier takes longer than a Backup waits with adverts every 10 ms, so routers on other interfaces must be able
 /// to send meanwhile.
 #[test]
-fn program_for_an_interface_that_comes_is_loaded_and_attached_by_another_thread_than_the_loops() {
+fn program_for_a_new_interface_is_loaded_and_attached_outside_the_loop() {
     let _alone = alone();
     for (datapath, kind) in
         [(Datapath::Native, "BPF_PROG_TYPE_XDP"), (Datapath::Tcx, "BPF_PROG_TYPE_SCHED_CLS")]
@@ -119,7 +119,7 @@ fn program_for_an_interface_that_comes_is_loaded_and_attached_by_another_thread_
 
 /// The kernel waits for all processors when a classifier is attached or detached.
 #[test]
-fn what_takes_frames_to_the_own_mac_in_comes_and_goes_by_another_thread_than_the_loops() {
+fn classifier_for_frames_to_the_own_mac_is_attached_and_detached_outside_the_loop() {
     let _alone = alone();
     let lab = Lab::new();
     let [host] = lab.hosts();
@@ -149,7 +149,7 @@ fn assert_not_by_the_loop(daemon: &Vrrpd, lines: &[String], words: &str) {
 
 /// The kernel takes longer to close a packet socket than a Backup waits with adverts every 10 ms.
 #[test]
-fn packet_sockets_of_an_interface_that_goes_are_closed_by_another_thread_than_the_loops() {
+fn packet_sockets_of_a_removed_interface_are_closed_outside_the_loop() {
     let _alone = alone();
     let mut lab = Lab::new();
     let [host] = lab.hosts();
@@ -195,7 +195,7 @@ fn master_makes_few_system_calls_for_an_advert() {
 }
 
 #[test]
-fn master_of_255_routers_sends_what_is_due_together_at_once() {
+fn master_of_255_routers_sends_due_adverts_in_one_batch() {
     let _alone = alone();
     let lab = Lab::new();
     let [host, client] = lab.hosts();

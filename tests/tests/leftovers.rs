@@ -39,7 +39,7 @@ fn stand_back(router: &Vrrpd, other: &Vrrpd) {
 }
 
 #[test]
-fn link_that_was_made_anew_is_down_on_a_backup() {
+fn recreated_link_is_down_on_a_backup() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let first = router(&a, 150, "macvlan").start();
@@ -70,7 +70,7 @@ fn link_on_an_interface_that_came_back_is_down_on_a_backup() {
 }
 
 #[test]
-fn link_that_a_kill_left_goes_with_a_start_that_wants_none() {
+fn leftover_link_is_removed_by_a_start_without_a_virtual_mac() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let before = Snapshot::of(&a);
@@ -106,7 +106,7 @@ fn addresses_that_go_at_once_all_come_back() {
 }
 
 #[test]
-fn settings_of_the_interface_below_are_put_right_after_a_link_event() {
+fn sysctls_of_the_interface_below_are_restored_after_a_link_event() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let master = router(&a, 150, "macvlan").start();
@@ -302,7 +302,7 @@ fn link_that_cannot_be_set_up_is_not_left_behind() {
 }
 
 #[test]
-fn what_a_kill_left_is_remembered_over_a_start_that_fails() {
+fn leftovers_of_a_kill_are_remembered_over_a_failed_start() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let before = Snapshot::of(&a);
@@ -345,7 +345,7 @@ fn virtual_mac_that_a_kill_left_is_given_back_by_another_router_of_the_same_file
 }
 
 #[test]
-fn what_a_kill_left_is_given_back_by_a_start_without_a_virtual_mac() {
+fn leftovers_of_a_kill_are_removed_by_a_start_without_a_virtual_mac() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let before = Snapshot::of(&a);

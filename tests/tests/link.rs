@@ -12,7 +12,7 @@ use vrrpd_lab::{
 const AT_ONCE: Duration = Duration::from_millis(10);
 
 #[test]
-fn master_whose_link_goes_down_gives_up_and_the_backup_takes_over() {
+fn master_gives_up_on_link_failure_and_the_backup_takes_over() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let first = Vrrpd::usual(&a, 150).start();
@@ -32,7 +32,7 @@ fn master_whose_link_goes_down_gives_up_and_the_backup_takes_over() {
 }
 
 #[test]
-fn master_whose_link_goes_has_given_its_address_up_within_10_ms() {
+fn master_gives_its_address_up_within_10_ms_of_a_link_failure() {
     for mode in ["none", "interface", "macvlan"] {
         let lab = Lab::new();
         let [a] = lab.hosts();
@@ -121,7 +121,7 @@ fn master_that_does_not_track_its_interface_stays_master_while_that_is_down() {
 }
 
 #[test]
-fn backup_whose_link_was_down_hears_the_master_first() {
+fn after_a_link_failure_a_backup_hears_the_master_first() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let master = Vrrpd::usual(&a, 150).start();
@@ -168,7 +168,7 @@ fn interface_that_cannot_tell_whether_it_has_a_link_counts_as_up() {
 }
 
 #[test]
-fn fault_says_what_is_wrong_with_the_interface() {
+fn fault_has_the_reason_of_the_interface() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let router = Vrrpd::usual(&a, 150).start();
@@ -245,7 +245,7 @@ fn many_addresses() -> impl Iterator<Item = String> {
 }
 
 #[test]
-fn master_whose_adverts_do_not_fit_into_the_mtu_any_more_resigns_and_serves_again_when_they_do() {
+fn master_with_adverts_beyond_the_mtu_resigns_and_serves_again_when_they_fit() {
     for mode in ["none", "macvlan"] {
         let lab = Lab::new();
         let [a, b, client] = lab.hosts();
@@ -290,7 +290,7 @@ fn master_whose_adverts_do_not_fit_into_the_mtu_any_more_resigns_and_serves_agai
 }
 
 #[test]
-fn master_that_meets_a_smaller_mtu_before_it_is_told_of_it_resigns_all_the_same() {
+fn master_that_hits_a_smaller_mtu_before_the_notification_still_resigns() {
     let interval = Duration::from_millis(500);
     let lab = Lab::new();
     let [a, b] = lab.hosts();
@@ -312,7 +312,7 @@ fn master_that_meets_a_smaller_mtu_before_it_is_told_of_it_resigns_all_the_same(
 }
 
 #[test]
-fn master_whose_adverts_do_not_go_out_gives_up_and_takes_over_again_only_when_they_do() {
+fn master_with_unsent_adverts_gives_up_and_takes_over_again_only_when_sending_works() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let first = Vrrpd::usual(&a, 150).start();

@@ -45,7 +45,7 @@ fn transition_is_a_line_in_syslog_of_facility_local1() {
 const FORGED: &[u8] = b"#!/bin/sh\nprintf 'one\\rtwo\\000\\033[2J\\302\\205\\342\\200\\250three\\n'\n";
 
 #[test]
-fn what_a_script_writes_is_one_line_without_anything_that_a_terminal_obeys() {
+fn script_output_is_logged_as_one_line_without_control_characters() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let home = tempfile::tempdir().expect("a temporary directory can be made");

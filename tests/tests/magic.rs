@@ -141,7 +141,7 @@ fn magic_packets_come_again_with_the_gratuitous_arp() {
 }
 
 #[test]
-fn gateway_that_does_not_exist_or_cannot_be_reached_holds_nothing_up() {
+fn missing_or_unreachable_gateway_delays_nothing() {
     let lab = Lab::new();
     let [a, client] = lab.hosts();
     for destination in ["10.0.0.250", "203.0.113.1"] {

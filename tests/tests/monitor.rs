@@ -19,7 +19,7 @@ fn pair(host: &Host) -> [Vrrpd; 2] {
 }
 
 #[test]
-fn a_process_more_than_the_group_has_is_refused_and_the_others_notice_nothing() {
+fn a_surplus_process_is_refused_without_an_effect_on_the_members() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let [first, second] = pair(&a);
@@ -42,7 +42,7 @@ fn a_process_more_than_the_group_has_is_refused_and_the_others_notice_nothing() 
 }
 
 #[test]
-fn a_process_more_than_the_group_has_is_refused_also_while_a_member_stands_still() {
+fn a_surplus_process_is_refused_even_while_a_member_is_stopped() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let [first, second] = pair(&a);
@@ -85,7 +85,7 @@ fn a_tenth_process_of_nine_is_refused_and_counts_when_one_has_gone() {
 }
 
 #[test]
-fn a_process_that_was_told_another_number_is_refused_with_both_numbers() {
+fn a_process_with_another_group_size_is_refused_with_both_sizes() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let [first, _second] = pair(&a);

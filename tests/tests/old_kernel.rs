@@ -5,7 +5,7 @@ use vrrpd_lab::{Datapath, Lab, Vrrpd, wait_until};
 
 #[test]
 #[ignore = "needs a kernel before 5.15: cargo xtask vm-test"]
-fn without_timers_in_the_kernel_raw_sockets_are_used_and_the_reason_is_told() {
+fn without_bpf_timers_raw_sockets_are_used_and_the_reason_is_given() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let master = Vrrpd::usual(&a, 150).start();
@@ -26,7 +26,7 @@ fn without_timers_in_the_kernel_raw_sockets_are_used_and_the_reason_is_told() {
 
 #[test]
 #[ignore = "needs a kernel before 5.15: cargo xtask vm-test"]
-fn without_timers_in_the_kernel_what_was_asked_for_by_name_is_refused() {
+fn without_bpf_timers_an_explicit_data_path_is_refused() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     for (datapath, option) in [(Datapath::Native, "--xdp=native"), (Datapath::Generic, "--xdp=generic")] {

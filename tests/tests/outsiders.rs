@@ -114,7 +114,7 @@ fn router_that_is_held_takes_over_at_once_when_it_is_told_to_resume() {
 }
 
 #[test]
-fn master_that_is_displaced_says_by_whom_in_the_history_and_in_events() {
+fn displaced_master_names_the_cause_in_history_and_events() {
     let lab = Lab::new();
     let [router, outsider] = lab.hosts();
     let daemon = Vrrpd::usual(&router, 100).start();
@@ -135,7 +135,7 @@ fn master_that_is_displaced_says_by_whom_in_the_history_and_in_events() {
 }
 
 #[test]
-fn master_that_falls_silent_is_named_by_who_takes_over() {
+fn new_master_names_the_master_that_fell_silent() {
     let lab = Lab::new();
     let [router, outsider] = lab.hosts();
     let daemon = Vrrpd::usual(&router, 100).start();

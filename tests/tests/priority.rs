@@ -72,7 +72,7 @@ fn atropos_reduce_and_increase_turn_mastership() {
 }
 
 #[test]
-fn atropos_backup_resigns_and_stands_back_until_master_is_asked_for() {
+fn atropos_backup_resigns_and_lasts_until_atropos_master() {
     let lab = Lab::new();
     let [a, b, client] = lab.hosts();
     let (first, second) = pair(&a, &b, &[]);

@@ -93,7 +93,7 @@ fn other_type_is_rejected() {
 }
 
 #[test]
-fn message_shorter_than_its_count_says_is_rejected() {
+fn message_shorter_than_its_address_count_is_rejected() {
     version_3(|_, frame| frame.count = Some(3), "truncated");
     // RFC 2338 §5.1: the authentication data belongs to the message.
     version_2(|frame| frame.auth_data = None, "truncated");
@@ -261,7 +261,7 @@ fn rejected_adverts_do_not_fill_the_log() {
 }
 
 #[test]
-fn what_follows_a_message_may_be_in_its_checksum() {
+fn a_trailer_may_be_in_the_checksum_of_a_message() {
     let lab = Lab::new();
     let [a, b, client] = lab.hosts();
     let ipv4 = Vrrpd::usual(&a, 100).start();
@@ -294,7 +294,7 @@ fn wait_mismatch(router: &Vrrpd, check: &str) -> Value {
 }
 
 #[test]
-fn state_and_log_say_whose_adverts_do_not_fit_and_what_to_set() {
+fn state_and_log_name_the_mismatching_router_and_what_to_set() {
     let lab = Lab::new();
     let [a, client] = lab.hosts();
     let router = Vrrpd::on(&a).vrid(VRID).priority(255).address(CIDR).start();

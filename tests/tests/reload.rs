@@ -138,7 +138,7 @@ fn frames_to_the_own_mac_are_no_exception_when_there_is_no_virtual_one_any_more(
 }
 
 #[test]
-fn what_comes_back_changed_is_no_leftover_and_a_new_interface_is_no_fault() {
+fn a_reconfigured_router_is_no_leftover_and_a_new_interface_is_no_fault() {
     let mut lab = Lab::new();
     let [a] = lab.hosts();
     let network = lab.add_network();
@@ -169,7 +169,7 @@ fn group(name: &str, members: &[&str]) -> String {
 }
 
 #[test]
-fn members_of_a_group_stay_as_they_are_when_it_is_renamed_ordered_anew_or_gets_and_loses_a_member() {
+fn members_of_a_group_keep_their_state_when_it_is_renamed_reordered_or_gets_and_loses_a_member() {
     let mut lab = Lab::new();
     let [a, client] = lab.hosts();
     let network = lab.add_network();

@@ -61,7 +61,7 @@ fn more_addresses_than_the_interface_takes_in_an_advert_change_nothing() {
 }
 
 #[test]
-fn interface_whose_mac_another_process_has_changes_nothing() {
+fn interface_with_the_virtual_mac_of_another_process_changes_nothing() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let daemon = Vrrpd::of_file(&a, &routers_file(&[(51, "10.0.0.51", "")]));
@@ -106,7 +106,7 @@ fn interface_that_is_not_there_changes_nothing() {
 }
 
 #[test]
-fn router_of_the_command_line_says_that_there_is_nothing_to_read() {
+fn router_of_the_command_line_logs_that_there_is_no_file_to_reload() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let router = Vrrpd::usual(&a, 100).start();
@@ -139,7 +139,7 @@ fn router_that_is_refused_is_free_for_another_process() {
 }
 
 #[test]
-fn file_that_another_user_could_have_written_is_not_applied_before_it_is_put_right() {
+fn file_that_another_user_could_have_written_is_not_applied_until_corrected() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let daemon = Vrrpd::of_file(&a, &routers_file(&[(51, "10.0.0.51", "")]));

@@ -24,7 +24,7 @@ fn count(host: &Host) -> usize {
 }
 
 #[test]
-fn routes_and_rules_go_with_the_role_and_are_put_back_and_cleaned_up() {
+fn routes_and_rules_follow_the_role_and_are_restored_and_cleaned_up() {
     let all = ROUTES.len() + RULES.len();
     let lab = Lab::new();
     let [a, b] = lab.hosts();
@@ -67,7 +67,7 @@ fn routes_and_rules_go_with_the_role_and_are_put_back_and_cleaned_up() {
 }
 
 #[test]
-fn route_that_cannot_be_added_is_told_and_tried_again_and_does_not_stop_mastership() {
+fn route_that_cannot_be_added_is_logged_and_retried_and_does_not_end_mastership() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let router = Vrrpd::usual(&a, 100).args(["--route", "192.0.2.0/24 via 10.7.0.9"]).start();

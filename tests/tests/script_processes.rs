@@ -31,7 +31,7 @@ fn script_that_hangs_does_not_hold_the_protocol_up_and_is_ended() {
 }
 
 #[test]
-fn what_a_script_leaves_running_goes_on_and_may_write() {
+fn processes_left_by_a_script_continue_and_may_write() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     // Output after a longer time than anything waits for it.
@@ -99,7 +99,7 @@ fn lingering(end: &Path) -> ScriptLog {
 }
 
 #[test]
-fn daemon_that_leaves_makes_room_for_the_next_while_its_script_still_runs() {
+fn next_daemon_can_start_while_the_script_of_the_last_one_runs() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let home = tempfile::tempdir().expect("a temporary directory can be made");
@@ -145,7 +145,7 @@ fn daemon_that_is_asked_to_leave_again_does_not_wait_for_its_scripts() {
 }
 
 #[test]
-fn script_inherits_nothing_but_what_is_documented_from_daemon_and_guardian_alike() {
+fn script_inherits_only_documented_things_from_daemon_and_guardian() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let script = ScriptLog::running(
@@ -196,7 +196,7 @@ impl Drop for LeftBehind<'_> {
 }
 
 #[test]
-fn what_scripts_leave_running_costs_the_daemon_one_descriptor_however_often_they_run() {
+fn processes_left_by_scripts_cost_the_daemon_one_descriptor_per_script() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     // Standard error stays with the daemon.

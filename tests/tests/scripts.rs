@@ -47,7 +47,7 @@ fn scripts_get_the_arguments_of_keepalived_and_the_environment() {
 }
 
 #[test]
-fn each_state_has_a_script_with_arguments_of_its_own_and_notify_is_told_of_all() {
+fn each_state_has_a_script_with_arguments_and_notify_gets_all_states() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let log = ScriptLog::new(&["VRRP_REASON"]);

@@ -103,7 +103,7 @@ fn an_advert_of_a_vlan_is_not_taken_for_one_of_the_port_and_one_from_another_sub
 }
 
 #[test]
-fn classifier_that_somebody_takes_off_is_missed_before_the_router_takes_over() {
+fn detached_classifier_is_noticed_before_the_router_takes_over() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let _master = master(&a);
@@ -292,7 +292,7 @@ fn datapath_and_xdp_together_are_refused() {
 }
 
 #[test]
-fn classifier_stands_beside_an_xdp_program_of_others() {
+fn classifier_works_beside_a_foreign_xdp_program() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let _in_front = Bystander::on(&b, "eth0", Datapath::Generic);

@@ -240,7 +240,7 @@ fn a_command_that_hangs_fails_after_its_timeout_and_is_not_run_twice() {
 }
 
 #[test]
-fn a_router_takes_no_part_before_the_first_result_and_says_so_by_the_state_init() {
+fn a_router_stays_in_state_init_until_its_checks_have_first_results() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let home = Home::new();
@@ -367,7 +367,7 @@ fn servers_and_hosts_are_asked() {
 }
 
 #[test]
-fn a_reload_starts_and_stops_checks_and_keeps_what_is_known() {
+fn a_reload_starts_and_stops_checks_and_keeps_known_outcomes() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let home = Home::new();
@@ -405,7 +405,7 @@ fn a_reload_starts_and_stops_checks_and_keeps_what_is_known() {
 }
 
 #[test]
-fn members_of_a_group_have_weights_only_if_it_says_so() {
+fn members_of_a_group_have_weights_only_with_track_weights() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let home = Home::new();

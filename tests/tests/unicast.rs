@@ -96,7 +96,7 @@ fn no_group_is_joined_and_nothing_answers_with_an_icmp_error() {
 }
 
 #[test]
-fn each_of_three_hears_the_master_and_a_dead_peer_delays_nobody() {
+fn each_of_three_peers_hears_the_master_and_a_dead_peer_delays_none() {
     let lab = Lab::new();
     let [a, b, c, d] = lab.hosts();
     let master = router(&a, 200, &[&b, &c, &d]).start();
@@ -364,7 +364,7 @@ fn unicast_is_heard_while_any_router_of_the_source_address_has_peers() {
 }
 
 #[test]
-fn source_and_group_are_as_the_user_says() {
+fn source_and_group_are_as_configured() {
     const GROUP: &str = "239.1.2.3";
     let lab = Lab::new();
     let [a, b] = lab.hosts();

@@ -173,7 +173,7 @@ fn each_vlan_of_a_port_has_a_virtual_mac_of_its_own_over_a_failover() {
 /// Without an interface for a VLAN, its frames are passed up without their tag.
 #[test]
 #[ignore = "needs 802.1Q: cargo xtask vm-test"]
-fn advert_of_a_vlan_that_the_machine_is_not_in_is_none_for_the_port() {
+fn advert_of_a_vlan_without_an_interface_does_not_count_for_the_port() {
     let lab = Lab::new();
     let [a, client] = lab.hosts();
     client.add_vlan("eth0", 190, "10.0.0.9/24");

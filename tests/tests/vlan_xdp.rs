@@ -48,7 +48,7 @@ fn program_is_generic_on_a_vlan_interface_and_handles_its_adverts() {
 /// The program could not distinguish the adverts of the VLAN from those of the port.
 #[test]
 #[ignore = "needs 802.1Q: cargo xtask vm-test"]
-fn port_with_vlans_is_left_to_raw_sockets_and_the_reason_is_told() {
+fn port_with_vlans_uses_raw_sockets_and_the_reason_is_given() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     for (number, host) in [(1, &a), (2, &b)] {

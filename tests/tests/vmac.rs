@@ -164,7 +164,7 @@ fn backup_leaves_everything_as_before() {
 }
 
 #[test]
-fn next_start_puts_back_what_a_kill_left() {
+fn next_start_undoes_leftovers_of_a_kill() {
     for mode in VMAC_MODES {
         let lab = Lab::new();
         let [a] = lab.hosts();
@@ -297,7 +297,7 @@ fn aliases_of_the_script_share_the_virtual_mac() {
 }
 
 #[test]
-fn somebody_else_s_changes_are_undone_while_master() {
+fn foreign_changes_are_undone_while_master() {
     for mode in VMAC_MODES {
         let lab = Lab::new();
         let [a, client] = lab.hosts();

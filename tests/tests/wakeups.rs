@@ -97,7 +97,7 @@ fn assert_at_most(woken: u64, most: u64, what: &str) {
 }
 
 #[test]
-fn backup_whose_master_is_alive_hardly_ever_wakes() {
+fn backup_with_a_live_master_hardly_ever_wakes() {
     let _alone = alone();
     for mode in MODES {
         let pair = Pair::new(mode, &[]);
@@ -206,7 +206,7 @@ fn backup_that_hears_its_peer_by_unicast_hardly_ever_wakes() {
 }
 
 #[test]
-fn flood_of_malformed_and_foreign_adverts_changes_nothing_and_wakes_nobody() {
+fn flood_of_malformed_and_foreign_adverts_changes_nothing_and_causes_no_wake_up() {
     let _alone = alone();
     for mode in MODES {
         let pair = Pair::new(mode, &[]);

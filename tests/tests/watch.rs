@@ -32,7 +32,7 @@ fn watch_shows_the_state_change_until_q_and_gives_the_terminal_back() {
 }
 
 #[test]
-fn age_of_the_last_advert_is_shown_anew_at_least_twice_a_second() {
+fn age_of_the_last_advert_is_updated_at_least_twice_a_second() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let router = Vrrpd::on(&a).vrid(51).address(CIDR).start();
@@ -50,7 +50,7 @@ fn age_of_the_last_advert_is_shown_anew_at_least_twice_a_second() {
 }
 
 #[test]
-fn router_stands_back_after_a_yes_and_not_before() {
+fn router_goes_to_backup_only_after_confirmation() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let router = Vrrpd::usual(&a, 150).start();

@@ -7,7 +7,7 @@ const REASON: &str = "Linux 6.6";
 
 #[test]
 #[ignore = "needs a kernel before 6.6: cargo xtask vm-test"]
-fn without_tcx_raw_sockets_are_used_by_default_and_the_reason_is_told_once() {
+fn without_tcx_raw_sockets_are_used_by_default_and_the_reason_is_logged_once() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
     let master = Vrrpd::usual(&a, 150).datapath(Datapath::Default).start();

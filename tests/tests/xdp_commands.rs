@@ -137,7 +137,7 @@ fn an_advert_after_the_expiry_keeps_it_from_coming_again() {
 }
 
 #[test]
-fn the_deadline_of_an_advert_that_the_daemon_did_not_know_of_stands() {
+fn the_deadline_of_an_advert_unknown_to_the_daemon_is_kept() {
     let mut bench = KernelRouter::new(Role::Backup);
     let heard = bench.hear(&v3(V3)).heard.at;
     // An older deadline: the advert postpones it.

@@ -51,7 +51,7 @@ fn priority_that_is_raised_above_the_masters_preempts_after_master_down_interval
 }
 
 #[test]
-fn backup_that_is_told_to_stand_back_and_resume_stays_with_its_master() {
+fn backup_after_backup_and_master_commands_follows_its_master() {
     for datapath in Datapath::IN_KERNEL {
         let lab = Lab::new();
         let (backup, _master, flood) = that_was_left_alone(&lab, datapath);
@@ -113,7 +113,7 @@ fn resignation_counts_though_lower_adverts_come_beside_and_after_it() {
 }
 
 #[test]
-fn program_that_somebody_takes_off_is_missed_before_the_router_takes_over() {
+fn detached_program_is_noticed_before_the_router_takes_over() {
     for datapath in Datapath::IN_KERNEL {
         let lab = Lab::new();
         let (backup, _master, flood) = that_was_left_alone(&lab, datapath);
@@ -135,7 +135,7 @@ fn program_that_somebody_takes_off_is_missed_before_the_router_takes_over() {
 }
 
 #[test]
-fn master_whose_program_somebody_takes_off_hears_a_better_one() {
+fn master_with_a_detached_program_hears_a_better_one() {
     for datapath in Datapath::IN_KERNEL {
         let lab = Lab::new();
         let [router, better] = lab.hosts();
@@ -195,7 +195,7 @@ fn interface_on_which_adverts_come_from_another_subnet_is_left_to_raw_sockets_fo
 }
 
 #[test]
-fn adverts_that_the_kernel_discards_are_spoken_of_when_the_daemon_is_awake() {
+fn adverts_discarded_by_the_kernel_are_logged_when_the_daemon_is_awake() {
     for datapath in Datapath::IN_KERNEL {
         let lab = Lab::new();
         let (backup, master, flood) = that_was_left_alone(&lab, datapath);

@@ -55,7 +55,7 @@ fn outcome_at<'a>(hook: Hook, frame: &[u8], outcome: &'a str) -> &'a str {
 }
 
 #[test]
-fn the_objects_that_are_shipped_have_their_own_maps_and_none_for_a_log() {
+fn committed_objects_have_their_own_maps_and_none_for_a_log() {
     for hook in Hook::ALL {
         let maps = ["ADDRESSES", "EVENTS", "INDEX", "RECORDS", "REJECTS", "ROUTERS", "STATIONS"];
         assert_eq!(map_names(hook), maps, "{hook:?}");
@@ -79,7 +79,7 @@ fn the_corpus_has_every_reason_in_every_place_where_it_can_occur() {
 }
 
 #[test]
-fn of_a_router_with_an_authentication_header_what_has_one_is_passed_on_and_all_else_is_discarded() {
+fn router_with_an_authentication_header_passes_such_adverts_on_and_discards_others() {
     const AUTHENTICATION_HEADER: u8 = 2;
     let (program, _ring) = Program::load();
     let router = Router { version: 2, role: Role::Init, ..corpus::router(OWN_V4.into(), V3) };

@@ -26,7 +26,7 @@ fn a_router_that_takes_no_part_notes_adverts_and_reports_nothing() {
 }
 
 #[test]
-fn a_backup_reports_the_first_advert_and_none_that_says_the_same() {
+fn a_backup_reports_the_first_advert_and_no_equal_ones() {
     let mut bench = KernelRouter::new(Role::Backup);
     let before = now();
     let event = bench.hear_reported(&v3(V3));
@@ -43,7 +43,7 @@ fn a_backup_reports_the_first_advert_and_none_that_says_the_same() {
 }
 
 #[test]
-fn a_backup_reports_each_change_of_what_the_master_says() {
+fn a_backup_reports_each_change_in_the_master_s_adverts() {
     let mut bench = KernelRouter::new(Role::Backup);
     let first = v3(V3);
     bench.hear_reported(&first);
@@ -87,7 +87,7 @@ fn a_backup_waits_skew_time_after_a_resignation() {
 }
 
 #[test]
-fn a_resignation_said_again_does_not_put_off_the_deadline() {
+fn a_repeated_resignation_does_not_move_the_deadline() {
     let mut bench = KernelRouter::new(Role::Backup);
     let first = bench.hear_reported(&with_priority(0));
     for _ in 0..20 {
@@ -142,7 +142,7 @@ fn an_interval_of_the_master_beyond_the_limit_is_noted_and_not_reckoned_with() {
 }
 
 #[test]
-fn a_record_names_the_mac_address_of_who_was_heard() {
+fn a_record_has_the_source_mac_address_of_the_advert() {
     let mut bench = KernelRouter::new(Role::Master);
     let source_mac = [2, 0, 0, 0, 0, 9];
     let event = bench.hear_reported(&AdvertFrame { source_mac, ..with_priority(200) });
@@ -195,7 +195,7 @@ fn a_discarded_advert_changes_nothing_but_its_counter() {
 }
 
 #[test]
-fn what_was_handled_is_passed_on_where_the_operator_wants_it() {
+fn handled_adverts_are_passed_on_if_configured() {
     let (right, wrong) = (v3(V3).build(), AdvertFrame { ttl: 1, ..v3(V3) }.build());
     for (passes_on, verdict) in [(false, Verdict::Drop), (true, Verdict::Pass)] {
         for role in [Role::Init, Role::Backup, Role::Master] {
@@ -209,7 +209,7 @@ fn what_was_handled_is_passed_on_where_the_operator_wants_it() {
 }
 
 #[test]
-fn a_router_that_was_given_up_is_none_of_ours() {
+fn a_removed_router_is_not_ours() {
     let mut bench = KernelRouter::new(Role::Backup);
     bench.hear_reported(&v3(V3));
     bench.program.obey(KernelCommand { slot: slot_of(&bench.router), ..KernelCommand::default() });

@@ -41,7 +41,7 @@ fn a_deadline_in_the_past_expires_at_once() {
 }
 
 #[test]
-fn an_expiry_comes_again_each_second_until_something_changes() {
+fn an_expiry_is_repeated_each_second_until_something_changes() {
     let mut bench = KernelRouter::new(Role::Init);
     bench.become_role(Role::Backup, now() + MS, 0);
     let mut before = bench.wait_expired();
@@ -58,7 +58,7 @@ fn an_expiry_comes_again_each_second_until_something_changes() {
 }
 
 #[test]
-fn adverts_put_off_the_expiry_and_the_timer_hardly_runs() {
+fn adverts_postpone_the_expiry_and_the_timer_rarely_fires() {
     // 50 ms: 3 × 50 ms + 156/256 × 50 ms
     let (down, centis) = (180_468_750, 5);
     let mut bench = KernelRouter::new(Role::Backup);

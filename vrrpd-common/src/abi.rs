@@ -367,7 +367,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_advert_has_to_look_like_reaches_the_kernel_unchanged() {
+    fn the_checks_of_adverts_reach_the_kernel_unchanged() {
         for auth in [Auth::None, Auth::Simple(*b"secret\0\0"), Auth::Ah] {
             let expect = Expect {
                 version: Version::V2,

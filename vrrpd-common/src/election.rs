@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn master_yields_to_a_higher_priority_whatever_the_address() {
+    fn master_yields_to_a_higher_priority_from_any_address() {
         // RFC 9568 §6.4.3
         let low = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
         let high = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn version_2_skew_is_a_share_of_a_second_whatever_the_interval() {
+    fn version_2_skew_is_a_fraction_of_a_second_for_any_interval() {
         // RFC 3768 §6.1
         let five = Interval::from_seconds(5).expect("5 s is legal");
         assert_eq!(skew_time(Version::V2, Priority(0), five), Duration::from_secs(1));

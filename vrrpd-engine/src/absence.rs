@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_begins_anew_with_each_advert_of_the_kind() {
+    fn each_advert_from_another_subnet_restarts_the_pause() {
         let mut absence = Absence::default();
         absence.prolong(at(1));
         assert_eq!(absence.deadline(), None, "the program is there");

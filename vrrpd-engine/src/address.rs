@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_what_is_wrong_with_an_address() {
+    fn an_error_explains_what_is_wrong_with_an_address() {
         for (text, error) in [
             ("", AddressError::Syntax),
             ("10.0.0.300/24", AddressError::Syntax),

@@ -458,7 +458,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_group_is_the_same_whatever_it_is_called_and_in_any_order() {
+    fn a_group_is_the_same_under_any_name_and_order_of_members() {
         let group = |name: Option<&str>, members: [&str; 2]| GroupConfig {
             name: name.map(str::to_owned),
             size: 2,

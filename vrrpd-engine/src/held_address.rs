@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn the_mistake_is_named() {
         for (text, message) in [
             ("", "expected for example 10.16.1.200, 10.16.1.200/24 or fe80::1/64"),
             (

@@ -364,7 +364,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_interface_that_cannot_be_used_says_why() {
+    fn an_unusable_interface_has_a_reason() {
         let mut eth0 = eth0(vec![address("10.0.0.1/24")]);
         eth0.carrier = false;
         assert_eq!(eth0.usable(&router("10.0.0.100")), Err(Fault::LinkDown.into()));

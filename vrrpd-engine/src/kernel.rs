@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn kernel_watches_the_deadline_of_a_backup_and_of_nobody_else() {
+    fn kernel_monitors_the_deadline_of_backups_only() {
         let machine = backup(false);
         let told = Told::of(&machine, ALONE, &expect(255));
         assert_eq!(told.config.role, KernelRole::Backup as u8);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn member_that_waits_for_its_group_is_told_of_as_master_and_reported_more_often() {
+    fn member_that_waits_for_its_group_has_role_master_in_the_kernel_and_more_reports() {
         let mut machine = backup(true);
         let due = machine.deadline().expect("it waits for its master");
         machine.handle(due, Event::Timer, &mut |_| {});
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn router_that_prepares_is_told_of_as_master_and_reported_more_often() {
+    fn router_that_prepares_has_role_master_in_the_kernel_and_more_reports() {
         let mut machine = VirtualRouter::new(Config { prepares: true, ..config(false) });
         machine.handle(START, Event::InterfaceUp(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))), &mut |_| {});
         machine.handle(START, Event::Startup, &mut |_| {});
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn kernel_is_told_of_what_changes_but_not_of_a_deadline_that_it_has_moved_itself() {
+    fn kernel_is_told_changes_except_deadlines_that_it_moved_itself() {
         let (mut machine, mut side) = (backup(false), KernelSide::default());
         let told = Told::of(&machine, ALONE, &expect(255));
         assert!(!side.is_told());
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn adverts_are_new_once_and_discarded_ones_are_told_of_until_that_is_done() {
+    fn adverts_are_new_once_and_discarded_ones_are_reported_until_logged() {
         let mut side = KernelSide::default();
         assert_eq!([3, 3, 2, 4].map(|at| side.is_new(at)), [true, false, false, true]);
         let mut counted = KernelCounters::default();

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_carrier_is_told_of_once_while_the_interface_is_up() {
+    fn an_unknown_carrier_is_logged_once_while_the_interface_is_up() {
         let mut link = Link::new("eth0".to_owned());
         let mut now = eth0(Vec::new());
         assert!(!link.assumes_carrier(&now), "it knows");

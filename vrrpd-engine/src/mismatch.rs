@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rejected_advert_is_told_once_a_minute_with_what_to_set() {
+    fn a_rejected_advert_is_logged_once_a_minute_with_advice() {
         let (config, mut mismatches) = (router("192.0.2.100"), Mismatches::default());
         let why = Reject::Version.because(2, 3);
         let warning = mismatches.rejected(&config, at(100), SOURCE, why).expect("is told");
@@ -326,14 +326,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_on_the_way_is_no_mismatch() {
+    fn a_damaged_advert_is_no_mismatch() {
         let (config, mut mismatches) = (router("192.0.2.100"), Mismatches::default());
         assert_eq!(mismatches.rejected(&config, at(1), SOURCE, Reject::Ttl.because(64, 255)), None);
         assert_eq!(mismatches.recent(&config, at(1)), None);
     }
 
     #[test]
-    fn addresses_that_the_kernel_alone_has_seen_are_told_by_their_number() {
+    fn addresses_seen_only_by_the_kernel_are_reported_by_their_number() {
         let (config, mut mismatches) = (router("192.0.2.100"), Mismatches::default());
         let advert = Advert {
             vrid: config.vrid,

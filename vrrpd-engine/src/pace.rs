@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn announcements_beyond_the_limit_are_put_off_and_come_as_one_of_the_most_urgent() {
+    fn announcements_beyond_the_limit_are_delayed_and_merged_into_the_most_urgent() {
         let mut pace = Pace::new(&router("192.0.2.100"));
         let mut occasions =
             [Occasion::LowerMaster, Occasion::TakeOver, Occasion::Refresh].into_iter().cycle();

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_is_opened_for_those_that_come_if_nobody_stays() {
+    fn an_interface_is_opened_for_new_routers_if_no_router_stays() {
         let (mut engine, _) = engine_of(&[on("eth0", 51), on("eth1", 51)]);
         engine.add_link(Link::new("eth2".to_owned()));
         let wanted = [on("eth0", 51), on("eth0", 52), on("eth1", 52), on("eth2", 51), on("eth2", 52)];

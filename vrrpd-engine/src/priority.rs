@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_lead_to_the_priorities_that_the_configuration_says() {
+    fn steps_lead_to_the_configured_priorities() {
         let steps = Steps { reduced: Some(Priority(42)), increased: Some(Priority(210)) };
         let mut policy = Policy::new(Priority(100), steps);
         for (step, wanted) in [(Step::Reduce, 42), (Step::Reduce, 42), (Step::Increase, 210)] {
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_of_the_interface_and_of_what_is_tracked_are_told_together() {
+    fn faults_of_the_interface_and_of_checks_are_listed_together() {
         let mut policy = policy(100);
         let down = Faults::of(Fault::LinkDown);
         assert_eq!(policy.usable(Ok(7)), Ok(7));
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_of_what_is_not_tracked_changes_nothing_and_another_weight_keeps_the_result() {
+    fn a_result_of_an_unknown_check_changes_nothing_and_a_new_weight_keeps_the_result() {
         let fresh = policy(100);
         let mut policy = fresh.clone();
         policy.observe(A, Outcome::Fails);
@@ -418,7 +418,7 @@ mod tests {
         }
 
         #[test]
-        fn what_fails_never_raises_the_priority_and_what_holds_never_lowers_it(
+        fn a_failing_check_never_raises_the_priority_and_a_holding_one_never_lowers_it(
             base in 1_u8..=255, of in -254_i16..=254, things in things(),
         ) {
             let mut policy = tracking(base, &[], &things);
@@ -432,7 +432,7 @@ mod tests {
         }
 
         #[test]
-        fn without_what_it_tracked_a_router_is_as_it_would_be(
+        fn removing_checks_restores_priority_and_faults(
             base in 1_u8..=255, steps in vec(any::<bool>(), 0..5), things in things(),
         ) {
             let mut policy = tracking(base, &steps, &things);

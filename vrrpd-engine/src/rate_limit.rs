@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_away_is_put_back_at_once_and_then_less_and_less_often() {
+    fn removed_resources_are_restored_at_once_and_then_with_backoff() {
         let mut back_off = BackOff::default();
         let start = Instant::ZERO + Duration::from_secs(1);
         let mut now = start;

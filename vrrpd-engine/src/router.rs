@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn transitions_are_told_from_the_state_told_before() {
+    fn transitions_start_from_the_state_reported_before() {
         let mut router = router();
         let past = router.record(at(1), transition(StateName::Master, StateName::Backup)).expect("is told");
         assert_eq!((past.transition.from, past.transition.to), (StateName::Init, StateName::Backup));

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_refused_with_what_one_is() {
+    fn an_invalid_name_is_refused_with_the_expected_form() {
         for text in ["", "eth0", "/51", "eth0/", "eth0/0", "eth0/256", "eth0/51-ipv4", "eth0/-ipv6", "51"] {
             let message = RouterName::parse(text).expect_err("is no name").to_string();
             assert!(message.contains("expected"), "{message}");

@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn down_stands_in_for_fault_and_for_stop_of_a_master() {
+    fn down_replaces_a_missing_fault_and_a_missing_stop_of_a_master() {
         let scripts = scripts(ScriptStyle::Vrrpd, "up down");
         let told = |from, to| called(&scripts, from, to);
         assert_eq!(told(StateName::Backup, StateName::Master), ["up own INSTANCE VI_1 MASTER 150"]);
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn in_the_style_of_keepalived_each_script_has_its_state_and_notify_alone_is_told_of_it() {
+    fn in_the_style_of_keepalived_each_script_has_its_state_and_only_notify_has_arguments() {
         let all = scripts(ScriptStyle::Keepalived, "up down fault stop notify");
         assert_eq!(
             called(&all, StateName::Backup, StateName::Master),
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn scripts_of_a_group_are_told_that_it_is_one() {
+    fn scripts_of_a_group_get_type_group() {
         let group = GroupConfig {
             name: Some("edge".to_owned()),
             size: 2,

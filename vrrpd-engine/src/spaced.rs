@@ -139,8 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_a_kind_are_a_pause_apart_whichever_router_they_are_of_and_kinds_do_not_wait_for_each_other()
-    {
+    fn frames_of_a_kind_have_a_pause_across_routers_and_kinds_are_independent() {
         let mut spaced = Spaced::default();
         let [one, other] = [RouterId::new(1, 0), RouterId::new(2, 0)];
         assert_eq!(spaced.push(one, Kind::Arp, &['a', 'b'], 2, ms(100)), 4);

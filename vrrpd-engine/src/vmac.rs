@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_driver_does_not_do_is_given_up_for_good() {
+    fn only_missing_driver_support_is_permanent() {
         for (cause, without) in [
             (Cause::Unsupported, Without::ForGood),
             // The driver refuses this MAC address.

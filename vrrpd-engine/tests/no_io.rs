@@ -159,7 +159,7 @@ fn engine_depends_on_the_protocol_and_pure_helpers_alone() {
 }
 
 #[test]
-fn what_is_behind_a_path_is_found_in_all_its_forms() {
+fn imports_of_all_forms_are_found() {
     let code =
         "use std::net::{IpAddr, UdpSocket};\nlet a = std::fs::read(p); my_std::fs::x(); std::{io, env};";
     assert_eq!(named_behind(code, "std"), ["net", "fs", "io", "env"]);

@@ -65,7 +65,7 @@ fn collect_keys(value: &Value, path: &str, keys: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn what_is_recorded_changes_with_the_format_or_by_fields_that_have_a_default() {
+fn recorded_keys_change_only_with_the_format_or_with_a_default() {
     let mut keys = BTreeSet::new();
     for case in cases() {
         for segment in read(&input(&case)).expect("is a recording").into_iter().flat_map(|one| one.segments) {

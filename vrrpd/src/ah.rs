@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn an_advert_of_keepalived_to_a_peer_is_authentic_whatever_its_ttl_is_by_now() {
+    fn an_advert_of_keepalived_to_a_peer_is_authentic_with_any_ttl() {
         for ttl in [255, 253, 1] {
             let mut packet = TO_A_PEER;
             packet[8] = ttl;
@@ -265,14 +265,14 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_that_starts_anew_is_heard() {
+    fn a_restarted_sender_is_heard() {
         let mut receiver = association();
         assert_eq!(admit(&mut receiver, &sealed(&mut association(), NOW)), Ok(()));
         assert_eq!(admit(&mut receiver, &sealed(&mut association(), NOW + 1)), Ok(()));
     }
 
     #[test]
-    fn after_the_last_number_both_ends_begin_anew() {
+    fn after_the_last_sequence_number_both_ends_start_again() {
         let (mut one, mut other) = (association(), association());
         let last = sealed(&mut one, u32::MAX);
         assert_eq!(admit(&mut other, &last), Ok(()));

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_runs_on_tells_of_a_suspension_once() {
+    fn a_suspension_is_detected_once() {
         let seconds = Duration::from_secs;
         let mut suspension = Suspension { ahead: seconds(10) };
         assert_eq!(suspension.end_with(seconds(10) + Duration::from_millis(99)), None, "read late");

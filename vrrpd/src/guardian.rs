@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dying_daemon_says_is_the_message_for_it() {
+    fn the_crash_message_is_the_serialized_dying_message() {
         assert!(matches!(serde_json::from_slice(DYING), Ok(GuardianMessage::Dying)));
     }
 }

@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn event_is_one_line_whatever_is_in_it() {
+    fn event_is_one_line_for_any_content() {
         assert_eq!(one_line(b"a\nvrrpd[1]: forged\r\0\n"), b"a\\nvrrpd[1]: forged\\r\\u0000\n");
         assert_eq!(one_line(b"\x1b[2J\xff\n"), "\\u001b[2J\u{fffd}\n".as_bytes());
         assert_eq!(one_line(b"plain\n"), b"plain\n");

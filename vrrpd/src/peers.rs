@@ -510,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_one_too_many_is_known_and_counts_once_there_is_room() {
+    fn a_surplus_peer_is_known_and_counts_once_there_is_room() {
         with_pair(|Pair { dir, readiness, mut first, second }| {
             let open = |number: usize| {
                 let path = dir.path().join(format!("{number}.group"));
@@ -544,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_processes_are_looked_for_less_and_less_often_and_only_while_they_are_missing() {
+    fn missing_processes_are_looked_for_with_backoff_and_only_while_missing() {
         with_pair(|Pair { dir, readiness, first, mut second }| {
             drop(first);
             heard(&mut second, &readiness);

@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_ends_a_line_or_commands_a_terminal_is_escaped() {
+    fn line_ends_and_control_characters_are_escaped() {
         assert_eq!(printable("a\nb\rc\td\0"), "a\\nb\\rc\\td\\u0000");
         assert_eq!(printable("\u{1b}[2J\u{7f}\u{85}\u{9b}1m"), "\\u001b[2J\\u007f\\u0085\\u009b1m");
         assert_eq!(printable("\u{2028}\u{2029}\u{202e}\u{2066}"), "\\u2028\\u2029\\u202e\\u2066");
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn line_of_json_says_the_same_afterwards() {
+    fn line_of_json_has_the_same_value_afterwards() {
         let line = serde_json::to_string("\u{1b}]0;x\u{7}\u{9b}\u{2028}\n\u{e0001}").expect("is JSON");
         let escaped = printable(&line);
         assert!(escaped.chars().all(|character| !is_unprintable(character)), "{escaped}");

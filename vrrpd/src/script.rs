@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_missing_not_executable_or_writable_by_others() {
+    fn refuses_missing_non_executable_and_writable_scripts() {
         let dir = tempfile::tempdir().expect("a directory");
         assert!(check(&dir.path().join("missing")).is_err());
         assert!(check(dir.path()).is_err());

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_watchdog_is_ours_when_it_names_us_or_nobody() {
+    fn the_watchdog_applies_with_our_pid_or_without_a_pid() {
         let us = std::process::id().to_string();
         let every = Some(Duration::from_secs(5));
         assert_eq!(watchdog_every(Some("10000000"), None), every);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_arrives_at_an_abstract_socket_and_a_full_one_is_not_waited_for() {
+    fn notifications_arrive_at_an_abstract_socket_and_a_full_one_does_not_block() {
         let name = format!("vrrpd-test-{}", std::process::id());
         let manager = UnixDatagram::bind_addr(&address(OsStr::new(&format!("@{name}"))).expect("a name"));
         let manager = manager.expect("the name is free");

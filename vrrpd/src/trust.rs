@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_another_user_is_not_trusted_be_it_file_directory_or_link() {
+    fn files_directories_and_links_of_another_user_are_not_trusted() {
         if !is_root() {
             // Only root can give files away.
             return;
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_keeps_the_kind_of_its_error_and_names_the_component() {
+    fn a_missing_path_keeps_the_kind_of_its_error_and_names_the_component() {
         let place = TestDirectory::new();
         let missing = resolve(&place.path("missing/file")).expect_err("is not there");
         assert_eq!(missing.kind(), Some(io::ErrorKind::NotFound));
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_not_opened() {
+    fn only_regular_files_are_opened() {
         let place = TestDirectory::new();
         nix::unistd::mkfifo(&place.path("fifo"), Mode::S_IRWXU).expect("is made");
         for path in [place.path("fifo"), place.path("home"), "/dev/null".into()] {

@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_fuzzed_has_the_versions_that_are_shipped() {
+    fn fuzzed_dependencies_have_the_shipped_versions() {
         let shipped = locked("Cargo.lock");
         let names: BTreeSet<_> = shipped.iter().map(|(name, _)| name).collect();
         let fuzzed = locked("fuzz/Cargo.lock");

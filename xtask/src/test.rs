@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_user_chose_is_narrowed_to_what_depends_on_the_data_path() {
+    fn the_user_s_selection_is_narrowed_to_tests_of_the_data_path() {
         let all = depending_of("owner -- --nocapture").expect("some");
         assert!(all.starts_with("--package vrrpd-tests --test addresses --test ah --test auth"), "{all}");
         assert!(all.ends_with("--test wire owner -- --nocapture"), "{all}");

@@ -64,7 +64,7 @@ impl Bench {
 }
 
 #[test]
-fn priority_that_changes_changes_the_lease_and_the_hold_and_is_told() {
+fn changed_priority_changes_lease_and_hold_and_is_sent() {
     let mut bench = Bench::new(1, &[51, 52]);
     let longer = Duration::from_secs(9);
     let outputs = bench.input(Input::MasterDownInterval(Member(0), longer));
@@ -131,7 +131,7 @@ fn a_group_that_is_not_complete_is_never_master() {
 }
 
 #[test]
-fn the_greatest_size_that_any_process_was_told_counts() {
+fn the_greatest_configured_group_size_counts() {
     let mut bench = Bench::new(2, &[51]);
     bench.stands(0, Standing::Willing);
     let message = Message { size: 3, ..said(52, 0, Standing::Willing) };
@@ -140,7 +140,7 @@ fn the_greatest_size_that_any_process_was_told_counts() {
 }
 
 #[test]
-fn a_process_more_than_there_should_be_has_to_be_willing_too() {
+fn a_surplus_process_has_to_be_willing_too() {
     let mut bench = Bench::new(2, &[51]);
     bench.stands(0, Standing::Willing);
     bench.input(Input::Message(PeerId(1), said(53, 0, Standing::Listening)));
@@ -172,7 +172,7 @@ fn another_process_that_fails_or_goes_takes_this_one_along() {
 }
 
 #[test]
-fn whoever_hears_of_a_newer_term_gives_up_whatever_was_before() {
+fn a_newer_term_ends_mastership_from_every_state() {
     // The process stood still, and all that it hears of what happened is that they are willing again.
     let mut bench = Bench::master();
     let outputs = bench.input(Input::Message(OTHER, said(52, 3, Standing::Willing)));
@@ -193,7 +193,7 @@ fn being_willing_in_an_older_term_counts_for_nothing() {
 }
 
 #[test]
-fn while_master_a_process_says_so_three_times_a_lease_and_not_else() {
+fn only_a_master_process_refreshes_its_lease_three_times_per_lease() {
     let mut bench = Bench::master();
     assert_eq!(bench.wait(), Some(Duration::from_nanos(333_333_333)));
     bench.after(ms(334));
@@ -218,7 +218,7 @@ fn a_process_that_does_not_answer_any_more_counts_as_gone_until_it_speaks() {
 }
 
 #[test]
-fn a_process_that_stood_still_itself_gives_the_others_time_to_answer() {
+fn a_process_that_was_stopped_gives_the_others_time_to_answer() {
     let mut bench = Bench::master();
     bench.after(ms(2_000));
     assert_eq!(events(&bench.input(Input::Timer)), []);
@@ -271,7 +271,7 @@ fn a_willing_member_makes_the_group_master_when_the_pause_is_over() {
 }
 
 #[test]
-fn members_that_are_master_already_stay_it_while_another_one_takes_part_in_its_election() {
+fn members_that_are_master_stay_master_during_the_election_of_a_new_member() {
     let assembling = || {
         let mut bench = Bench::new(3, &[51, 52, 53]);
         bench.group.assemble(bench.now);
@@ -302,7 +302,7 @@ fn members_that_are_master_already_stay_it_while_another_one_takes_part_in_its_e
 }
 
 #[test]
-fn nothing_is_said_twice_and_a_process_that_comes_is_greeted() {
+fn no_message_is_repeated_and_a_new_process_is_greeted() {
     let mut bench = Bench::new(2, &[51]);
     assert_eq!(told(&bench.stands(0, Standing::Listening)), [(0, Standing::Listening)]);
     assert_eq!(bench.stands(0, Standing::Listening), []);

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_pace_there_are_no_more_than_three_a_second_and_seventeen_in_ten_seconds() {
+    fn at_any_pace_take_overs_are_at_most_three_a_second_and_seventeen_in_ten_seconds() {
         for pace in 1..1200 {
             let mut damping = Damping::FRESH;
             let (every, during) = (Duration::from_millis(pace), Duration::from_secs(60));

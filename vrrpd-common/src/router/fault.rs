@@ -129,7 +129,7 @@ mod tests {
     use std::vec::Vec;
 
     #[test]
-    fn faults_are_told_in_order_whichever_came_first() {
+    fn faults_are_listed_in_order_of_severity() {
         let faults = Faults::of(Fault::AdvertUnsendable).and(Fault::AdminDown).and(Fault::NoAddress);
         assert_eq!(faults.first(), Fault::AdminDown);
         assert_eq!(faults.reason(), Reason::AdminDown);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_master_resigns_unless_its_link_is_among_what_is_wrong() {
+    fn a_faulty_master_resigns_unless_its_link_is_down() {
         for fault in Fault::ALL {
             let on_the_link = fault >= Fault::AdvertUnsendable;
             assert_eq!(Faults::of(fault).allow_resignation(), on_the_link, "{fault:?}");

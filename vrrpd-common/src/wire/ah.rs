@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_read_back_whatever_its_integrity_check_value() {
+    fn a_header_with_any_integrity_check_value_is_parsed() {
         let mut header = HEADER;
         header[field::ICV..].fill(0x5a);
         assert_eq!(AhRepr::parse(&header), Some((REPR, 24)));
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_on_the_way_is_covered_as_zeros_and_the_ttl_as_it_stands() {
+    fn mutable_fields_count_as_zero_in_the_icv_and_the_ttl_does_not() {
         // RFC 2402 §3.3.3.1.1, and keepalived as to the TTL
         #[rustfmt::skip]
         let wanted = [

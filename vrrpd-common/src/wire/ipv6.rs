@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_read_back_whatever_its_flow_label() {
+    fn a_header_with_any_flow_label_is_parsed() {
         assert_eq!(Ipv6Repr::parse(&PACKET), Some((REPR, 40)));
         let mut labelled = PACKET;
         labelled[1..4].copy_from_slice(&[0x0f, 0xff, 0xff]);

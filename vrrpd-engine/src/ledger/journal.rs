@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_interfaces_answer_is_written_and_read_in_the_same_words() {
+    fn the_answers_record_is_parsed_as_it_was_written() {
         let text = "eth0 10.0.0.100/24\neth0 answers eth0/51-ipv6\n";
         let journal = Journal::parse(text);
         assert_eq!(Vec::from_iter(journal.routers_with_classifiers()), ["eth0/51-ipv6"]);

@@ -477,7 +477,7 @@ fn an_address_that_is_lost_is_missing_and_still_to_be_given_back() {
 }
 
 #[test]
-fn what_cannot_be_given_back_stays_in_the_ledger() {
+fn resources_that_cannot_be_given_back_stay_in_the_ledger() {
     let (_, mut router) = master(Mode::Interface);
     let resources = router.ledger.to_give_back(None, &OtherInterfaces::new(), true);
     for resource in &resources {
@@ -491,7 +491,7 @@ fn what_cannot_be_given_back_stays_in_the_ledger() {
 }
 
 #[test]
-fn a_refusal_names_what_was_refused() {
+fn a_refusal_names_the_refused_resource() {
     let mut router = Ledger::default();
     let options = AddressOptions::default();
     let placed =
@@ -556,7 +556,7 @@ fn where_the_kernel_keeps_no_marks_an_address_is_a_leftover_only_if_the_journal_
 }
 
 #[test]
-fn an_address_that_is_put_back_is_given_back_once() {
+fn a_restored_address_is_given_back_once() {
     let (mut machine, mut router) = master(Mode::None);
     let lost = virtual_addresses()[1];
     machine.remove(2, lost).expect("is there");
@@ -568,7 +568,7 @@ fn an_address_that_is_put_back_is_given_back_once() {
 }
 
 #[test]
-fn what_was_on_a_link_that_others_removed_is_gone_with_it() {
+fn addresses_on_a_link_removed_by_others_are_gone_with_it() {
     let (_, mut router) = master(Mode::Macvlan);
     assert!(router.ledger.is_stranded(Some(&eth0(3))) && !router.ledger.is_stranded(Some(&eth0(2))));
     router.ledger.link_gone();
@@ -598,7 +598,7 @@ fn a_route_that_is_refused_does_not_keep_the_router_from_being_master_and_one_th
 }
 
 #[test]
-fn routes_and_rules_of_the_journal_are_removed_whatever_became_of_their_interface() {
+fn routes_and_rules_of_the_journal_are_removed_even_without_their_interface() {
     let text = "eth0 route 192.0.2.0/24 via 10.0.0.9\neth0 rule from 10.0.0.100 table 10\n";
     let journal = Journal::parse(text);
     assert_eq!(journal.to_string(), text);

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_go_onto_the_macvlan_link_behind_it_with_a_route_only_where_the_interface_has_none() {
+    fn addresses_are_added_to_the_macvlan_link_with_a_route_only_if_the_interface_has_none() {
         let mut router = router(VmacMode::Macvlan, VmacFallback::None);
         let placed = |on, route| {
             let address = router_address();

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_promotion_that_was_overtaken_is_not_announced_any_more() {
+    fn an_obsolete_promotion_is_not_announced() {
         let to_master = Action::Transition(transition(StateName::Backup, StateName::Master));
         let to_backup = Action::Transition(transition(StateName::Master, StateName::Backup));
         let mut queue = with([
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_begun_and_is_given_up_cancels_out() {
+    fn actions_not_started_and_their_reversal_cancel_out() {
         let mut queue = with([]);
         for reason in [Reason::Preempted, Reason::MasterDownTimer] {
             let transition =
@@ -359,7 +359,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_comes_of_the_queue_is_the_same_as_if_nothing_was_dropped(
+        fn dropping_queued_actions_does_not_change_the_effect(
             turns in turns(),
             holds in any::<bool>(),
             begun in 0..3_usize,

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_assumed_initially_counts_until_the_first_result_which_counts_alone() {
+    fn the_initial_outcome_counts_until_the_first_result_which_counts_alone() {
         let failing = Judge::new(Rules { initially: Some(false), ..rules() });
         assert_eq!(failing.outcome(), Outcome::Fails);
         assert_eq!(told(&mut failing.clone(), "+--+++"), "++---+");
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn other_rules_keep_what_counts() {
+    fn other_rules_keep_the_outcome() {
         let mut judge = Judge::new(rules());
         judge.result(at(0), Finding::Holds);
         judge.result(at(0), Finding::Fails);

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_tracks_is_not_looked_at_and_what_stays_keeps_its_outcome() {
+    fn unused_checks_are_stopped_and_others_keep_their_outcome() {
         let mut checks = Checks::default();
         let (a, b) = (check("a", "x", Rules::default()), check("b", "y", Rules::default()));
         let plan = checks.configure(&[a.clone(), b.clone()], &BTreeSet::from(["a"]));

@@ -97,7 +97,7 @@ mod tests {
     use crate::config::Key;
 
     #[test]
-    fn what_is_written_for_a_keyword_is_a_key_and_no_keyword_is_one() {
+    fn documented_replacements_of_keywords_are_keys() {
         for (theirs, ours) in OF_ROUTERS {
             let key = ours.split(' ').next().expect("has a word");
             assert!(Key::named(key).is_some(), "{ours}");

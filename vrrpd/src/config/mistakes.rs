@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_that_are_the_same_are_told_once_and_very_many_are_counted() {
+    fn equal_mistakes_are_reported_once_and_many_are_only_counted() {
         let one = |at: usize| Complaint::new(at..at, format!("{}", at / 2));
         let many = Mistakes::new(Path::new("x"), "", (0..80).chain(0..80).map(one).collect());
         assert_eq!(many.lines().len(), MAX_TOLD + 1);

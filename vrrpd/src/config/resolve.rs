@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_told_at_once() {
+    fn all_mistakes_are_reported_at_once() {
         let faults = options(&[(Key::Interval, "0.5"), (Key::ScriptTimeout, "0"), (Key::GarpDelay, "1ms")]);
         let keys: Vec<_> =
             faults.resolve().expect_err("cannot work").into_iter().map(|error| error.key).collect();

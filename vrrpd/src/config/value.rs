@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn password_goes_over_the_wire_as_it_stands() {
+    fn password_is_sent_unchanged() {
         for text in ["0x31", "12345678", "a/b"] {
             let password = auth(&format!("pw/{text}")).expect("is legal");
             let mut data = [0; Auth::DATA_LEN];
@@ -508,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_none_is_refused_with_what_would_be_right() {
+    fn an_unknown_key_is_refused_with_a_suggestion() {
         for (text, said) in [
             ("ah/", "0x"),
             ("ah/secret", "0x"),

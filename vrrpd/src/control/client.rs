@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_says_nothing_that_moves_the_cursor_of_a_terminal() {
+    fn a_reply_contains_no_terminal_control_characters() {
         for hostile in ["\\u001b[2J", "\\r", "\u{9b}2J", "\u{202e}"] {
             let line = format!("{{\"reply\":\"error\",\"message\":\"{hostile} and more\"}}\n");
             let Ok(Reply::Error { message }) = understand(&line) else { unreachable!("is an error") };

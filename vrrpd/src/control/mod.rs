@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_router_is_meant_by_what_the_user_calls_it_as_well() {
+    fn a_router_is_selected_by_its_configured_name_as_well() {
         let router = RouterName::parse("eth0/51").expect("is one");
         let selector = Selector { routers: vec!["VI_1".to_owned()], ..Selector::default() };
         assert!(selector.matches(&router, Some("VI_1")));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_selector_with_a_word_that_is_not_understood_means_none_rather_than_all() {
+    fn an_invalid_selector_selects_no_router() {
         let line = r#"{"request":"change","change":"backup","selector":{"colour":"red"}}"#;
         assert!(serde_json::from_str::<Request>(line).is_err());
         let line = r#"{"request":"state","interface":"eth0","vrid":null}"#;

@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handle_is_free_and_says_whose_the_qdisc_is() {
+    fn a_handle_is_unused_and_identifies_the_owner_of_the_qdisc() {
         let handle = |minor| TcHandle { major: OURS, minor };
         assert_eq!(free_handle(&[], true), Some(handle(1)));
         assert_eq!(free_handle(&[], false), Some(handle(2)));
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_of_another_kind_or_protocol_at_the_first_priority_is_in_the_way() {
+    fn a_filter_of_another_kind_or_protocol_blocks_the_first_priority() {
         let there = |priority, protocol, is_bpf| {
             Found { place: (priority, protocol), is_bpf, ..found(TcHandle::from(1)) }.is_in_the_way()
         };

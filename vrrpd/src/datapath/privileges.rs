@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_start_lacks_is_named() {
+    fn missing_capabilities_of_a_start_are_named() {
         let missing = |set: &str| are_missing(&lacks(set_of(set), &TO_START));
         assert_eq!(missing("0000000000003000"), None);
         assert_eq!(missing("0000000000001000").as_deref(), Some("CAP_NET_RAW is missing"));
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_and_cap_sys_admin_stands_for_all() {
+    fn missing_capabilities_are_named_and_cap_sys_admin_implies_all() {
         assert_eq!(missing_of("0000000000000000"), ["CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN"]);
         assert_eq!(missing_of("0000000000003000"), ["CAP_BPF", "CAP_PERFMON"]);
         assert_eq!(missing_of("0000008000003000"), ["CAP_PERFMON"]);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_told_is_not_called_missing() {
+    fn unknown_capabilities_are_not_called_missing() {
         assert_eq!(effective("Name:\tvrrpd\n"), None);
     }
 }

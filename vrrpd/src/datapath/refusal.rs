@@ -284,7 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_each_tier_was_refused_for_is_told() {
+    fn the_refusal_of_each_data_path_is_reported() {
         let occupied = Tier::Generic.refusal(Errno::EBUSY.into());
         let refused = Refusal::Tiers(vec![(Tier::Native, Refusal::NotSupported), (Tier::Generic, occupied)]);
         assert_eq!(
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_rights_are_told_from_what_the_driver_lacks() {
+    fn missing_capabilities_are_distinguished_from_missing_driver_support() {
         let refused = |errno: Errno| Refusal::of_attaching(errno.into());
         assert!(matches!(refused(Errno::EPERM), Refusal::NotPermitted));
         assert!(matches!(refused(Errno::EOPNOTSUPP), Refusal::NotSupported));
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_system_error_is_found_below_others_and_told_with_them() {
+    fn a_system_error_below_other_errors_is_found_and_reported_with_them() {
         #[derive(Debug, thiserror::Error)]
         #[error("the map cannot be written")]
         struct Outer(#[source] io::Error);

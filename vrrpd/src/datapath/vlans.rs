@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_of_vlans_are_told_from_vlans() {
+    fn ports_with_vlans_are_distinguished_from_vlans() {
         let table = "VLAN Dev name    | VLAN ID\n\
                      Name-Type: VLAN_NAME_TYPE_RAW_PLUS_VID_NO_PAD\n\
                      eth0.190       | 190  | eth0\n\

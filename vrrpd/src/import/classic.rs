@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_a_shell_can_read_is_refused_with_its_line() {
+    fn shell_substitutions_are_refused_with_their_line() {
         for (text, message) in [
             ("\nvrrpd -i $IF -v 51 10.0.0.1\n", "start.sh:2: $IF is for the shell"),
             ("vrrpd -i eth0 -v 256 10.0.0.1\n", "start.sh:1: -v: "),

@@ -134,14 +134,14 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_whole_if_it_did_not_change_while_it_was_read() {
+    fn a_dump_is_consistent_if_it_did_not_change_during_the_read() {
         assert_eq!(gathered(vec![entry(), entry(), end(0)]).expect("it has an end"), (2, true));
         assert_eq!(gathered(vec![entry(), interrupted(entry()), end(0)]).expect("as above"), (2, false));
         assert_eq!(gathered(vec![entry(), interrupted(end(0))]).expect("as above"), (1, false));
     }
 
     #[test]
-    fn a_table_without_its_end_is_none() {
+    fn a_dump_without_its_end_is_an_error() {
         assert!(gathered(vec![entry()]).is_err());
         let error = gathered(vec![entry(), end(-libc::ENOMEM)]).expect_err("the kernel gave up");
         assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));

@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_with_another_name_is_gone_and_one_with_the_name_is_read_anew() {
+    fn a_renamed_interface_is_gone_and_its_successor_is_read_again() {
         let mut cache = eth0();
         assert!(matches!(cache.new_link(&link(2, "old0", LinkFlags::Up)), Change::Removed(_)));
         assert_eq!(cache.new_link(&link(3, "eth0", LinkFlags::Up)), Change::Unknown);
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_in_a_dump_that_is_not_whole_stays() {
+    fn entries_missing_in_an_inconsistent_dump_are_kept() {
         let mut cache = eth0();
         cache.new_address(&address(2, "10.0.0.2"));
         assert_eq!(cache.update(&[link(2, "eth0", LinkFlags::empty())], &[address(2, "10.0.0.1")]), []);
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dump_says_what_is_gone() {
+    fn a_dump_shows_removed_interfaces_and_addresses() {
         let mut cache = eth0();
         cache.new_address(&address(2, "10.0.0.2"));
         let lost = cache.replace(&[link(2, "eth0", LinkFlags::Up)], &[address(2, "10.0.0.1")]);

@@ -341,7 +341,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_of_the_kernel_says_what_follows_from_it() {
+    fn an_error_of_the_kernel_has_the_right_cause() {
         for (errno, expected) in [
             (Errno::ENODEV, Cause::NoInterface),
             (Errno::EEXIST, Cause::Exists),

@@ -343,7 +343,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_alias_says_whose_link_it_is() {
+    fn the_alias_names_the_owner_of_the_link() {
         assert_eq!(owner("vrrpd eth0/51 arp_ignore=0 arp_announce=0"), Some("eth0/51"));
         assert_eq!(owner("vrrpd eth0.190/51-ipv6 "), Some("eth0.190/51-ipv6"));
         assert_eq!(owner("the uplink"), None);

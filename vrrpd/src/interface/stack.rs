@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_interface_is_made_of_counts() {
+    fn lower_interfaces_and_ports_count() {
         let vlan = |index, below| with(link(index, Some(InfoKind::Vlan), None), LinkAttribute::Link(below));
         let stack = [macvlan(2, MacVlanMode::Bridge), vlan(3, 2), vlan(4, 3)];
         let obstacle = Stack::of(&stack).obstacle(4).expect("a macvlan link is below");
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vrf_is_told_from_other_masters() {
+    fn a_vrf_is_distinguished_from_other_masters() {
         let port = |kind| {
             let mut link = LinkMessage::default();
             link.attributes.push(LinkAttribute::Controller(7));

@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_system_lacks_for_a_moment_is_waited_for_and_a_missing_file_is_not() {
+    fn temporary_shortages_are_waited_for_and_a_missing_file_is_not() {
         for (errno, waits) in [(Errno::EMFILE, true), (Errno::EAGAIN, true), (Errno::ENOENT, false)] {
             assert_eq!(is_transient(&errno.into()), waits, "{errno}");
         }

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_line_is_where_the_kernel_says_if_it_is_as_long_as_it_should_be() {
+    fn the_command_line_is_found_only_with_the_expected_length() {
         let stat = |start: usize, end: usize| {
             format!("812 (a ) S b) S{} {start} {end} 9100 9900 0\n", " 7".repeat(START - 1))
         };

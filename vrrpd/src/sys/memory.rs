@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_are_files_that_are_not_written() {
+    fn mapped_files_are_locked_if_they_are_read_only() {
         let text = "55d0c0a1f000-55d0c0b00000 r-xp 00011000 fd:00 1573 /usr/sbin/vrrpd";
         assert_eq!(of_file(text), Some((0x55d0_c0a1_f000, 0x55d0_c0b0_0000)));
         let constants = "55d0c0b00000-55d0c0b0f000 r--p 000f2000 fd:00 1573 /usr/sbin/vrrpd (deleted)";

@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_that_is_there_has_a_descriptor_and_another_one_has_none() {
+    fn only_an_existing_process_has_a_pidfd() {
         assert!(open(std::process::id()).is_ok());
         let error = open(u32::MAX >> 1).expect_err("there is no such process");
         assert_eq!(error.raw_os_error(), Some(libc::ESRCH));

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_grows_while_secrets_are_read_keeps_its_contents() {
+    fn reallocated_memory_keeps_its_contents_while_wiping() {
         let wiping = Wiping::begin();
         let layout = Layout::from_size_align(16, 8).expect("it is legal");
         // SAFETY: the layout is not empty, memory is freed with its present layout, and only written octets are read.

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_has_one_number() {
+    fn a_file_check_has_one_number() {
         for (text, wanted) in [
             ("5\n", Some(5)),
             (" -20 ", Some(-20)),

@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_cannot_be_reached_keeps_the_advert_from_nobody_else_and_is_told_once() {
+    fn an_unreachable_peer_does_not_affect_the_others_and_is_logged_once() {
         let mut transmitter = transmitter();
         UNREACHABLE.set(vec![peer(3)]);
         for now in [0, 100] {
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn an_advert_that_reaches_no_peer_has_not_gone_out() {
+    fn an_advert_that_reaches_no_peer_counts_as_unsent() {
         let mut transmitter = transmitter();
         UNREACHABLE.set(vec![peer(2), peer(3), peer(4)]);
         for now in [0, 100] {

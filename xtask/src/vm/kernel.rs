@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn newest_kernel_of_a_line_is_told_from_other_packages() {
+    fn newest_kernel_of_a_series_is_found_among_packages() {
         let package = |version: &str| format!("linux-image-{version}");
         let names = [
             "6.1.0-9-cloud-amd64",
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn module_is_known_by_its_name_and_says_what_it_needs() {
+    fn module_has_a_name_and_dependencies() {
         assert_eq!(module_name(Path::new("a/b/8021q.ko.xz")).as_deref(), Some("8021q"));
         assert_eq!(module_name(Path::new("virtio-rng.ko")).as_deref(), Some("virtio_rng"));
         assert_eq!(module_name(Path::new("modules.order")), None);

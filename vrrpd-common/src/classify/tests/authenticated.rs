@@ -77,7 +77,7 @@ fn an_authentic_advert_is_accepted() {
 }
 
 #[test]
-fn what_the_association_refuses_is_rejected_for_that() {
+fn a_packet_refused_by_the_association_is_rejected_for_its_reason() {
     let mut association = association();
     let rejection = Reject::Auth.because(Reject::REPLAYED, 2);
     association.answer = Err(rejection);

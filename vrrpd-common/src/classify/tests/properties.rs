@@ -173,7 +173,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_emitted_is_classified_and_parsed_as_the_same_values(sample in any_sample()) {
+    fn an_emitted_advert_is_classified_and_parsed_as_the_same(sample in any_sample()) {
         let frame = sample.frame();
         let ours = sample.ours();
         let wanted = Classified::Advert { router: ours.key, advert: sample.advert() };

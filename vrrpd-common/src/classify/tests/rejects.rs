@@ -47,7 +47,7 @@ fn a_damaged_ipv4_header_is_rejected_with_both_checksums() {
 }
 
 #[test]
-fn a_damaged_ipv4_header_counts_as_that_whatever_it_damaged() {
+fn a_damaged_ipv4_header_counts_as_a_header_error_for_every_field() {
     // RFC 791 §3.1: no field of it is to be believed then
     for (at, octet) in [(IP + 8, 1), (IP + 3, 200), (IP + 12, 10)] {
         let damaged = patched(&v3_frame(1), at, &[octet]);
@@ -266,7 +266,7 @@ fn fragments_name_no_router() {
 }
 
 #[test]
-fn virtual_routers_of_others_are_not_ours_whatever_else_is_wrong() {
+fn adverts_for_foreign_virtual_routers_are_not_ours_whatever_their_errors() {
     // RFC 9568 §7.1
     let not_ours = |vlan, family, vrid_number| Classified::NotOurs { vlan, family, vrid_number };
     let damaged = patched(&v3_frame(1), MESSAGE_V4, &[0xff, 52, 0, 0]);
@@ -331,7 +331,7 @@ fn a_virtual_address_is_the_source_of_its_owner_only() {
 }
 
 #[test]
-fn a_frame_to_another_station_is_none_of_ours_whatever_it_holds() {
+fn a_frame_to_another_station_is_ignored_for_any_content() {
     for (frame, ours) in [(v3_frame(1), v3()), (ipv6_frame(1), ipv6())] {
         accepted(&patched(&frame, 0, &STATION.0), &ours);
         accepted(&patched(&frame, 0, &MacAddr::BROADCAST.0), &ours);

@@ -75,7 +75,7 @@ fn multicast_is_rejected_where_peers_are_configured() {
 }
 
 #[test]
-fn what_is_sent_elsewhere_is_no_advert_for_the_router() {
+fn an_advert_to_another_destination_does_not_count() {
     for (router, destination) in [(51, GROUP), (52, US), (52, ipv4::VRRP_GROUP), (53, US), (53, GROUP)] {
         assert_eq!(judged(&sent(router, PEER, destination, 255)), Err(None), "{router} {destination}");
     }
@@ -90,7 +90,7 @@ fn a_router_of_another_group_hears_that_and_wants_ttl_255() {
 }
 
 #[test]
-fn unicast_is_none_of_our_business_unless_a_router_takes_it() {
+fn unicast_is_ignored_unless_a_router_has_peers() {
     let ours = ours(Version::V3, Family::Ipv4);
     assert_eq!(classify(&sent(51, PEER, US, 255)[..], &ours), Classified::NotVrrp);
 }

@@ -123,7 +123,7 @@ fn a_minute_without_a_take_over_makes_the_next_three_come_at_once() {
 }
 
 #[test]
-fn what_is_heard_while_the_take_over_is_held_counts() {
+fn adverts_during_a_held_take_over_count() {
     // A better master: followed.
     let mut bench = held(config());
     let better = advert(200, LOWER_ADDRESS);
@@ -212,7 +212,7 @@ fn a_member_of_a_group_is_not_willing_before_the_hold_ends() {
 }
 
 #[test]
-fn an_owner_whose_link_comes_and_goes_is_master_at_once_each_time() {
+fn an_owner_is_master_at_once_whenever_its_link_comes_up() {
     let mut bench = Bench::new(Config { priority: Priority::OWNER, ..config() });
     bench.event(Event::InterfaceUp(OURS));
     bench.event(Event::Startup);

@@ -171,7 +171,7 @@ fn describe(action: &Action) -> String {
 }
 
 #[test]
-fn every_state_with_every_event_does_what_the_table_says() {
+fn every_state_and_event_matches_the_table() {
     let mut table = String::from("state | event | actions | then\n");
     for (state, bench) in states() {
         for (name, event) in events() {

@@ -25,7 +25,7 @@ fn a_member_that_owns_the_addresses_waits_for_its_group_too() {
 }
 
 #[test]
-fn a_willing_member_that_hears_a_master_follows_it_and_has_to_wait_anew() {
+fn a_willing_member_that_hears_a_master_follows_it_and_waits_again() {
     let mut bench = Bench::willing(member());
     bench.event(Event::Advert(advert(100, LOWER_ADDRESS)));
     assert!(!bench.router.is_willing());
@@ -43,7 +43,7 @@ fn a_willing_member_that_hears_a_lower_master_stays_so_only_if_it_preempts() {
 }
 
 #[test]
-fn a_willing_member_whose_priority_falls_below_the_master_s_that_it_hears_follows_it() {
+fn a_willing_member_follows_the_master_when_its_priority_falls_below_it() {
     let mut bench = Bench::willing(member());
     bench.event(Event::Advert(advert(95, LOWER_ADDRESS)));
     bench.after(ms(100));
@@ -90,7 +90,7 @@ fn a_member_bears_a_better_master_for_a_while_and_yields_if_that_one_stays() {
 }
 
 #[test]
-fn a_better_master_that_has_left_meanwhile_is_borne_as_long_again() {
+fn a_better_master_that_left_and_returns_is_tolerated_for_the_full_time_again() {
     let mut bench = Bench::member_that_is_master(ms(360));
     bench.event(Event::Advert(advert(150, LOWER_ADDRESS)));
     bench.after(ms(301));

@@ -31,7 +31,7 @@ fn the_owner_is_master_at_once() {
 }
 
 #[test]
-fn backup_waits_anew_after_each_advert_of_its_master() {
+fn backup_restarts_its_timer_with_each_advert_of_its_master() {
     // RFC 9568 §6.4.2
     let mut bench = Bench::started(config());
     for _ in 0..10 {
@@ -42,7 +42,7 @@ fn backup_waits_anew_after_each_advert_of_its_master() {
 }
 
 #[test]
-fn backup_waits_for_as_many_intervals_as_it_is_told_and_after_a_resignation_for_skew_time_alone() {
+fn backup_waits_for_down_multiplier_intervals_and_after_a_resignation_for_skew_time() {
     for (down_multiplier, wait) in [(1, 160_937_500), (3, 360_937_500), (100, 10_060_937_500)] {
         let mut bench = Bench::started(Config { down_multiplier, ..config() });
         assert_eq!(bench.wait(), Duration::from_nanos(wait));
@@ -87,7 +87,7 @@ fn backup_takes_over_after_skew_time_when_the_master_resigns() {
 }
 
 #[test]
-fn a_resignation_said_again_and_again_does_not_put_off_the_takeover() {
+fn repeated_resignations_do_not_delay_the_take_over() {
     let mut bench = Bench::started(config());
     bench.event(Event::Advert(advert(0, LOWER_ADDRESS)));
     for _ in 0..6 {
@@ -114,7 +114,7 @@ fn backup_waits_by_the_interval_that_its_master_advertises() {
 }
 
 #[test]
-fn backup_reckons_with_no_longer_interval_than_the_limit_and_says_so() {
+fn backup_limits_the_learned_interval_and_logs_that() {
     let mut bench = Bench::started(config());
     let longest = Interval::from_centis(4095).expect("40.95 s is legal");
     let forged = Advert { interval: longest, ..advert(254, LOWER_ADDRESS) };
@@ -330,7 +330,7 @@ fn master_announces_addresses_on_other_interfaces_at_an_interval_of_their_own() 
 }
 
 #[test]
-fn master_announces_upon_a_lower_advert_and_once_more_later_whatever_else_is_due() {
+fn master_announces_upon_a_lower_advert_and_once_more_beside_other_announcements() {
     use Occasion::{LowerMaster, Refresh, TakeOver};
     let times = |after_lower: Option<u64>| AnnounceTimes {
         again_after: Some(ms(600)),
@@ -350,7 +350,7 @@ fn master_announces_upon_a_lower_advert_and_once_more_later_whatever_else_is_due
 }
 
 #[test]
-fn a_router_told_to_stand_back_follows_any_master_and_takes_over_when_there_is_none() {
+fn a_router_after_a_backup_command_follows_any_master_and_takes_over_without_one() {
     let mut bench = Bench::master(config());
     let actions = bench.event(Event::StandBack(Origin::Operator));
     assert_eq!(
@@ -372,7 +372,7 @@ fn a_router_told_to_stand_back_follows_any_master_and_takes_over_when_there_is_n
 }
 
 #[test]
-fn a_backup_about_to_preempt_that_is_told_to_stand_back_does_not() {
+fn a_backup_about_to_preempt_does_not_after_a_backup_command() {
     let mut bench = Bench::started(config());
     bench.after(ms(300));
     bench.event(Event::Advert(advert(50, LOWER_ADDRESS)));
@@ -448,7 +448,7 @@ fn a_lower_priority_that_is_above_its_master_s_still_preempts_in_time() {
 }
 
 #[test]
-fn a_backup_whose_priority_falls_below_one_that_was_heard_after_a_resignation_follows_it() {
+fn a_backup_follows_a_router_heard_after_a_resignation_when_its_priority_falls_below_it() {
     let mut bench = Bench::started(config());
     bench.event(Event::Advert(advert(0, LOWER_ADDRESS)));
     bench.after(ms(10));
@@ -459,7 +459,7 @@ fn a_backup_whose_priority_falls_below_one_that_was_heard_after_a_resignation_fo
 }
 
 #[test]
-fn a_master_whose_link_goes_gives_up_and_comes_back_as_backup() {
+fn a_master_gives_up_on_link_failure_and_comes_back_as_backup() {
     let mut bench = Bench::master(config());
     assert_eq!(
         bench.event(Event::InterfaceDown(Fault::LinkDown.into())),
@@ -473,7 +473,7 @@ fn a_master_whose_link_goes_gives_up_and_comes_back_as_backup() {
 }
 
 #[test]
-fn a_master_whose_check_fails_resigns_and_says_when_it_holds_again() {
+fn a_master_resigns_when_its_check_fails_and_reports_when_it_holds_again() {
     let mut bench = Bench::master(config());
     assert_eq!(
         bench.event(Event::InterfaceDown(Fault::TrackFailed.into())),
@@ -500,7 +500,7 @@ fn a_router_without_a_usable_interface_starts_in_fault() {
 }
 
 #[test]
-fn a_master_that_is_refused_its_addresses_stands_back_for_a_while_without_a_word() {
+fn a_master_with_refused_addresses_is_backup_for_a_while_and_sends_nothing() {
     let mut bench = Bench::master(config());
     assert_eq!(
         bench.event(Event::AddressesRefused),
@@ -532,7 +532,7 @@ fn a_new_priority_does_not_cut_short_the_time_after_addresses_were_refused() {
 }
 
 #[test]
-fn a_master_that_stood_still_listens_before_it_acts() {
+fn a_master_that_was_stopped_listens_before_it_acts() {
     for event in [Event::Timer, Event::Advert(advert(50, LOWER_ADDRESS))] {
         let mut bench = Bench::master(config());
         bench.after(Duration::from_secs(2));
@@ -545,7 +545,7 @@ fn a_master_that_stood_still_listens_before_it_acts() {
 }
 
 #[test]
-fn a_backup_that_stood_still_listens_before_it_acts() {
+fn a_backup_that_was_stopped_listens_before_it_acts() {
     let mut bench = Bench::started(config());
     let master = advert(200, LOWER_ADDRESS);
     bench.event(Event::Advert(master));
@@ -581,7 +581,7 @@ fn a_backup_that_is_a_little_late_takes_over() {
 }
 
 #[test]
-fn a_router_whose_machine_was_suspended_listens_before_it_acts() {
+fn after_a_suspension_a_router_listens_before_it_acts() {
     // The clock that runs on in a suspended machine says so; the other one has not moved.
     let mut bench = Bench::started(config());
     bench.after(ms(300));

@@ -98,7 +98,7 @@ fn a_lower_master_that_resigns_or_falls_silent_is_replaced_at_once() {
 }
 
 #[test]
-fn a_link_that_comes_up_begins_the_delay_anew() {
+fn a_link_that_comes_up_restarts_the_delay() {
     let mut bench = Bench::started(delayed());
     bench.hears(50, ms(9_000));
     bench.event(Event::InterfaceDown(Fault::LinkDown.into()));

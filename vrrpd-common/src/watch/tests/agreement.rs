@@ -144,7 +144,7 @@ proptest! {
     }
 
     #[test]
-    fn a_machine_that_is_told_what_the_record_holds_has_the_kernel_s_deadline_whenever_it_is_told(
+    fn a_state_machine_fed_with_the_record_at_any_time_has_the_kernel_s_deadline(
         preempt: bool,
         adverts in prop::collection::vec(
             (0..60_u64, prop_oneof![Just(0_u8), Just(50), Just(OWN), 0..=255_u8], 1..200_u16, 1..20_u8, any::<bool>()),
@@ -170,7 +170,7 @@ proptest! {
     }
 
     #[test]
-    fn what_the_daemon_missed_counts_when_it_makes_the_router_a_backup(
+    fn adverts_missed_by_the_daemon_count_when_the_router_becomes_backup(
         adverts in prop::collection::vec((1..50_u64, prop_oneof![Just(0_u8), 0..=255_u8], 1..200_u16), 1..20),
     ) {
         // The kernel hears adverts while the daemon still takes the router for one that takes no part.
@@ -313,7 +313,7 @@ fn an_advert_between_expiry_and_the_role_change_is_gone_through_by_the_new_maste
 }
 
 #[test]
-fn a_member_of_a_group_that_is_willing_is_told_of_the_first_advert_that_ends_this() {
+fn the_kernel_reports_the_first_advert_that_makes_a_group_member_unwilling() {
     for (preempt, priority, from) in [(true, 150, 1), (true, OWN, 1), (true, OWN, 200), (false, 50, 1)] {
         let mut machine = started(preempt, true);
         let mut record = RouterRecord::default();

@@ -115,7 +115,7 @@ fn version_2_goes_by_its_own_interval() {
 }
 
 #[test]
-fn over_ipv6_a_router_is_timed_by_version_3_whatever_its_version_says_as_its_adverts_are_read() {
+fn over_ipv6_the_timers_of_version_3_apply_for_any_configured_version() {
     let number = Vrid::new(51).expect("is legal");
     let config = KernelConfig { version: 2, interval: 100, ..config(KernelRole::Backup) };
     for family in [Family::Ipv4, Family::Ipv6] {
@@ -149,7 +149,7 @@ fn over_ipv6_a_router_is_timed_by_version_3_whatever_its_version_says_as_its_adv
 }
 
 #[test]
-fn a_backup_reports_what_is_new_and_nothing_else() {
+fn a_backup_reports_only_changed_adverts() {
     let mut record = router(KernelRole::Backup);
     assert!(take(&mut record, KernelRole::Backup, heard(10, 150)).report);
     assert!(!take(&mut record, KernelRole::Backup, heard(200, 150)).report);
@@ -200,7 +200,7 @@ fn an_advert_between_expiry_and_role_change_is_in_the_record_and_reported_to_the
 }
 
 #[test]
-fn a_command_does_not_overwrite_what_the_daemon_had_not_heard_of() {
+fn a_command_does_not_overwrite_adverts_unknown_to_the_daemon() {
     let mut record = router(KernelRole::Master);
     take(&mut record, KernelRole::Master, heard(10, 150));
     take(&mut record, KernelRole::Master, heard(20, 150));
@@ -224,7 +224,7 @@ fn an_advert_heard_long_ago_does_not_bring_an_expiry_forward() {
 }
 
 #[test]
-fn a_resignation_said_again_does_not_put_off_the_first() {
+fn a_repeated_resignation_does_not_replace_the_first() {
     let mut record = router(KernelRole::Backup);
     take(&mut record, KernelRole::Backup, heard(10, 150));
     take(&mut record, KernelRole::Backup, heard(20, 0));
@@ -241,7 +241,7 @@ fn a_command_that_knows_everything_sets_its_own_deadline() {
 }
 
 #[test]
-fn an_expiry_comes_again_until_somebody_acts() {
+fn an_expiry_is_repeated_until_the_daemon_acts() {
     let mut record = router(KernelRole::Backup);
     assert_eq!(record.look_at_deadline(at(1_000)), Due::Expired);
     record.ring_takes_it();

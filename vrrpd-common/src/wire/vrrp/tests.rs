@@ -130,7 +130,7 @@ fn resigning_changes_the_priority_only() {
 }
 
 #[test]
-fn what_the_versions_cannot_say_is_refused() {
+fn values_impossible_in_a_version_are_refused() {
     // RFC 3768 §5.3.7, RFC 9568 §5.2.7
     let vrid = Vrid::new(1).expect("1 is legal");
     let (ipv4, ipv6) = (Addresses::ipv4(&V4).expect("one"), Addresses::ipv6(&V6).expect("two"));
@@ -208,7 +208,7 @@ fn a_message_cut_short_is_refused_and_a_short_buffer_left_alone() {
 }
 
 #[test]
-fn a_message_that_is_not_all_there_is_refused_whatever_its_length_is_said_to_be() {
+fn a_truncated_message_is_refused_for_every_length_field() {
     // RFC 9568 §7.1
     for (message, version, pseudo) in [
         (V2_SIMPLE, Version::V2, &FROM_V4),
@@ -255,7 +255,7 @@ fn signed() -> [(Vec<u8>, Vec<u8>, PseudoHeader); 2] {
 }
 
 #[test]
-fn a_checksum_covers_the_message_or_the_message_and_what_follows_it() {
+fn a_checksum_covers_the_message_with_or_without_its_trailer() {
     // draft-cassen-vrrp-auth-hmac: over IPv4 the message alone, over IPv6 the trailer as well
     let [ipv4, ipv6] = signed().map(|(message, trailer, pseudo)| {
         assert_eq!(trailer.len(), 28);

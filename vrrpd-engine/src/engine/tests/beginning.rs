@@ -36,7 +36,7 @@ impl Bench {
 }
 
 #[test]
-fn a_router_begins_with_what_its_interface_is_like_and_waits_for_its_start() {
+fn a_router_is_created_with_the_state_of_its_interface_and_waits_for_its_start() {
     let mut bench = empty(vec![address("192.0.2.1/24")]);
     let magic = Some(Magic { source: [10, 0, 0, 1].into(), destination: [10, 0, 0, 2].into() });
     let outputs = bench.begin(RouterConfig { magic, ..config("192.0.2.100") }).expect("it can");
@@ -108,7 +108,7 @@ fn an_interface_that_is_not_there_is_admitted_where_it_comes_back() {
 }
 
 #[test]
-fn what_an_earlier_daemon_has_left_is_removed_by_the_router_that_has_it() {
+fn leftovers_of_an_earlier_daemon_are_removed_by_their_router() {
     let left = InterfaceAddress { ours: true, ..address("192.0.2.100/24") };
     let mut bench = empty(vec![address("192.0.2.1/24"), left]);
     let mac = MacAddr([0, 0, 0x5e, 0, 1, 51]);
@@ -143,7 +143,7 @@ fn a_router_goes_on_with_other_values() {
 }
 
 #[test]
-fn the_operator_changes_a_priority_and_is_told() {
+fn a_change_of_priority_by_the_operator_is_confirmed() {
     let mut bench = Bench::backup();
     let id = bench.id;
     let before = bench.router().machine.priority();
@@ -155,7 +155,7 @@ fn the_operator_changes_a_priority_and_is_told() {
 }
 
 #[test]
-fn a_router_that_leaves_is_forgotten_when_it_has_given_back_all_and_said_its_last_words() {
+fn a_leaving_router_is_removed_after_giving_everything_back_and_sending_its_last_frames() {
     let mut bench = Bench::master();
     let id = bench.id;
     let see_off = |bench: &mut Bench, is_spoken| bench.input(Input::SeeOff { router: id, is_spoken });

@@ -170,7 +170,7 @@ fn a_process_is_master_while_the_others_of_its_group_are_ready() {
 }
 
 #[test]
-fn what_others_are_told_comes_before_what_members_do() {
+fn messages_to_others_come_before_actions_of_members() {
     let mut one = Grouped::new(&["eth0"], 2);
     one.miss_masters();
     one.input(Input::GroupPeerSaid(PEER, said(0, Standing::Willing)));
@@ -182,7 +182,7 @@ fn what_others_are_told_comes_before_what_members_do() {
 }
 
 #[test]
-fn a_master_tells_the_others_now_and_then_and_gives_up_when_one_is_silent() {
+fn a_master_refreshes_its_lease_and_gives_up_when_a_process_is_silent() {
     let mut one = Grouped::new(&["eth0"], 2);
     one.miss_masters();
     one.input(Input::GroupPeerSaid(PEER, said(0, Standing::Master)));
@@ -236,7 +236,7 @@ fn scripts_of_a_group_run_once_for_each_state_of_all_members() {
 }
 
 #[test]
-fn scripts_of_a_group_are_told_the_reason_of_the_last_member() {
+fn scripts_of_a_group_get_the_reason_of_the_last_member() {
     let mut both = Grouped::new(&["eth0", "eth1"], 2);
     both.input(Input::FormGroups { groups: vec![with_scripts(&["eth0", "eth1"])], seed: 7 });
     let outputs = both.event(both.routers[0], Event::InterfaceDown(Fault::LinkDown.into()));
@@ -249,7 +249,7 @@ fn scripts_of_a_group_are_told_the_reason_of_the_last_member() {
 }
 
 #[test]
-fn a_group_that_is_formed_again_with_the_same_members_goes_on_and_others_begin_anew() {
+fn a_group_with_the_same_members_keeps_its_state_over_a_reload_and_others_restart() {
     let mut both = Grouped::new(&["eth0", "eth1"], 2);
     both.miss_masters();
     both.settle();
@@ -273,7 +273,7 @@ fn a_group_that_is_formed_again_with_the_same_members_goes_on_and_others_begin_a
 }
 
 #[test]
-fn a_priority_that_changes_is_told_to_the_group() {
+fn a_changed_priority_is_sent_to_the_group() {
     let mut one = Grouped::new(&["eth0"], 2);
     let before = told(&one.event(one.routers[0], Event::Startup));
     assert_eq!(before, [], "nothing of it is new");

@@ -44,7 +44,7 @@ fn an_interface_that_is_as_before_is_no_news() {
 }
 
 #[test]
-fn an_interface_that_comes_up_is_joined_and_its_carrier_told_of() {
+fn an_interface_that_comes_up_is_joined_and_its_carrier_logged() {
     let mut bench = Bench::backup();
     bench.link_is(|there| there.admin_up = false);
     bench.not_in_kernel();
@@ -165,7 +165,7 @@ fn a_master_with_a_macvlan_link_enforces_its_settings_when_the_interface_changes
 }
 
 #[test]
-fn addresses_of_a_backup_that_others_have_put_there_are_told_of_once() {
+fn addresses_on_a_backup_added_by_others_are_logged_once() {
     let mut bench = Bench::backup();
     let id = bench.id;
     let theirs: InterfaceAddress = address("192.0.2.100/24");

@@ -230,7 +230,7 @@ fn transition_of(output: &Output) -> Option<(StateName, StateName)> {
 }
 
 #[test]
-fn nothing_is_sent_or_told_before_the_addresses_are_there() {
+fn nothing_is_sent_or_reported_before_the_addresses_are_held() {
     let mut bench = Bench::backup();
     let id = bench.id;
     assert_eq!(bench.miss_master(), [take(1)]);
@@ -247,7 +247,7 @@ fn nothing_is_sent_or_told_before_the_addresses_are_there() {
 }
 
 #[test]
-fn a_promotion_that_is_overtaken_while_the_system_works_is_given_up_without_a_word() {
+fn a_promotion_that_becomes_obsolete_during_a_request_is_dropped_silently() {
     let mut bench = Bench::backup();
     let id = bench.id;
     assert_eq!(bench.miss_master(), [take(1)]);
@@ -258,7 +258,7 @@ fn a_promotion_that_is_overtaken_while_the_system_works_is_given_up_without_a_wo
 }
 
 #[test]
-fn an_advert_that_says_nothing_new_gives_a_backup_nothing_to_do() {
+fn an_unchanged_advert_causes_no_action_of_a_backup() {
     let mut bench = Bench::backup();
     for _ in 0..10 {
         bench.now += Duration::from_secs(1);
@@ -269,7 +269,7 @@ fn an_advert_that_says_nothing_new_gives_a_backup_nothing_to_do() {
 }
 
 #[test]
-fn a_master_whose_trial_advert_does_not_go_out_is_none_and_tries_again_later() {
+fn a_router_whose_probe_advert_fails_does_not_become_master_and_retries() {
     let mut bench = Bench::backup();
     let id = bench.id;
     bench.router().sending.give_up();
@@ -300,7 +300,7 @@ fn a_master_whose_trial_advert_does_not_go_out_is_none_and_tries_again_later() {
 }
 
 #[test]
-fn a_trial_advert_that_goes_out_is_followed_by_the_rest() {
+fn a_successful_probe_advert_is_followed_by_the_promotion() {
     let mut bench = Bench::backup();
     let id = bench.id;
     bench.router().sending.give_up();
@@ -329,7 +329,7 @@ fn announcements_beyond_the_limit_come_when_there_is_room_again() {
 }
 
 #[test]
-fn what_comes_for_a_router_that_has_left_is_harmless() {
+fn inputs_for_a_router_that_has_left_are_harmless() {
     let mut bench = Bench::master();
     let id = bench.id;
     bench.engine.remove(id);
@@ -368,7 +368,7 @@ fn what_comes_for_a_router_that_has_left_is_harmless() {
 }
 
 #[test]
-fn a_master_that_announces_other_addresses_is_told_of() {
+fn a_master_with_other_addresses_is_logged() {
     let mut bench = Bench::backup();
     let id = bench.id;
     let other = Advert { addresses: AddressDigest::of([IpAddr::from(OURS)]), ..advert(200) };
@@ -403,7 +403,7 @@ fn an_answer_that_is_late_or_comes_twice_is_harmless() {
 }
 
 #[test]
-fn an_address_that_the_system_refuses_ends_a_promotion_before_anybody_is_told() {
+fn a_refused_address_ends_a_promotion_before_it_is_reported() {
     let mut bench = Bench::backup();
     let id = bench.id;
     bench.miss_master();
@@ -417,7 +417,7 @@ fn an_address_that_the_system_refuses_ends_a_promotion_before_anybody_is_told() 
 }
 
 #[test]
-fn an_address_that_cannot_be_removed_is_told_of_and_still_held() {
+fn an_address_that_cannot_be_removed_is_logged_and_still_held() {
     let mut bench = Bench::master();
     let id = bench.id;
     bench.event(Event::Shutdown);
@@ -429,7 +429,7 @@ fn an_address_that_cannot_be_removed_is_told_of_and_still_held() {
 }
 
 #[test]
-fn an_address_that_others_remove_is_put_back_and_announced_less_often_if_they_go_on() {
+fn an_address_removed_by_others_is_restored_and_announced_with_backoff() {
     let mut bench = Bench::master();
     let id = bench.id;
     let lost =
@@ -501,7 +501,7 @@ fn a_macvlan_link_is_made_before_the_router_begins_and_removed_when_it_is_above_
 }
 
 #[test]
-fn a_macvlan_link_that_cannot_be_made_is_told_of_unless_its_interface_is_gone() {
+fn a_failed_macvlan_link_is_logged_unless_its_interface_is_gone() {
     for (cause, fallback, lines) in [
         (Cause::Other, VmacFallback::None, Some(WithoutVmac::GoesOn)),
         (Cause::Other, VmacFallback::Refuse, Some(WithoutVmac::StaysBackup)),
@@ -532,7 +532,7 @@ fn a_router_hears_of_its_interface_only_when_something_has_changed_for_it() {
 }
 
 #[test]
-fn what_a_router_did_before_it_left_counts_when_it_comes_back() {
+fn counters_of_a_router_continue_when_it_comes_back() {
     let mut bench = Bench::master();
     let id = bench.id;
     let router = bench.engine.remove(id).expect("it was there");
@@ -547,7 +547,7 @@ fn what_a_router_did_before_it_left_counts_when_it_comes_back() {
 }
 
 #[test]
-fn routes_that_were_refused_are_told_of_once_and_tried_again_and_lost_ones_are_put_back() {
+fn refused_routes_are_logged_once_and_retried_and_lost_ones_restored() {
     let route: Route = "198.51.100.0/24 via 192.0.2.254".parse().expect("right");
     let mut bench = Bench::of(RouterConfig { routes: vec![route.clone()], ..config("192.0.2.100") }).begun();
     let id = bench.id;

@@ -18,7 +18,7 @@ fn state(engine: &Engine, id: RouterId, now: Now) -> Value {
 
 proptest! {
     #[test]
-    fn what_was_recorded_comes_out_as_it_did_when_it_is_done_again(all in vec(happens(), 1..100)) {
+    fn a_recording_gives_the_same_result_when_replayed(all in vec(happens(), 1..100)) {
         let mut bench = Bench::tracking_a_check();
         for (wait, what) in &all {
             bench.happens_whole(*wait, what);
@@ -34,7 +34,7 @@ proptest! {
 }
 
 #[test]
-fn nothing_is_kept_of_a_backup_whose_master_lives_nor_of_a_master_that_nobody_disturbs() {
+fn nothing_is_recorded_in_steady_state() {
     let mut backup = Bench::backup();
     let mut master = Bench::master();
     let of_master = master.id;

@@ -42,7 +42,7 @@ fn an_advert_from_another_subnet_that_counts_for_nothing_gives_no_program_up() {
 }
 
 #[test]
-fn a_program_is_put_back_after_its_pause() {
+fn a_program_is_attached_again_after_its_pause() {
     let mut bench = left_to_sockets();
     let at = bench.now + PAUSE;
     assert_eq!(bench.engine.absence_ends_at(), Some(at));
@@ -58,7 +58,7 @@ fn a_program_is_put_back_after_its_pause() {
 }
 
 #[test]
-fn a_program_that_cannot_be_put_back_is_told_of_and_tried_again_later_each_time() {
+fn a_program_that_cannot_be_attached_is_logged_and_retried_with_backoff() {
     let mut bench = left_to_sockets();
     for seconds in [20, 40] {
         bench.now += PAUSE;
@@ -70,7 +70,7 @@ fn a_program_that_cannot_be_put_back_is_told_of_and_tried_again_later_each_time(
 }
 
 #[test]
-fn a_program_is_not_put_back_while_a_router_is_master() {
+fn a_program_is_not_attached_again_while_a_router_is_master() {
     let mut bench = left_to_sockets();
     assert!(!bench.engine.is_in_use(LINK));
     bench.miss_master();
@@ -82,7 +82,7 @@ fn a_program_is_not_put_back_while_a_router_is_master() {
 }
 
 #[test]
-fn adverts_of_the_kind_that_sockets_hear_begin_the_pause_anew() {
+fn adverts_from_another_subnet_on_raw_sockets_restart_the_pause() {
     let mut bench = left_to_sockets();
     bench.now += Duration::from_secs(1);
     let before = bench.engine.absence_ends_at();
@@ -93,7 +93,7 @@ fn adverts_of_the_kind_that_sockets_hear_begin_the_pause_anew() {
 }
 
 #[test]
-fn an_interface_that_goes_or_that_no_router_needs_has_nothing_to_be_put_back() {
+fn nothing_is_restored_on_an_interface_that_is_gone_or_unused() {
     let mut bench = left_to_sockets();
     let index = eth0(Vec::new()).index;
     assert_eq!(bench.input(Input::LinkGone(LINK, index))[0], Output::Close(LINK));

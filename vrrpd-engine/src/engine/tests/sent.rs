@@ -9,7 +9,7 @@ fn too_long() -> NotSent {
 }
 
 #[test]
-fn adverts_that_went_out_are_counted() {
+fn sent_adverts_are_counted() {
     let mut bench = Bench::master();
     let before = bench.router().done.adverts_sent;
     assert_eq!(bench.input(Input::Sent(bench.id)), []);
@@ -17,7 +17,7 @@ fn adverts_that_went_out_are_counted() {
 }
 
 #[test]
-fn adverts_that_did_not_go_out_are_told_of_at_a_limited_rate() {
+fn unsent_adverts_are_logged_at_a_limited_rate() {
     let mut bench = Bench::master();
     let id = bench.id;
     let line = |more| Output::Log(id, Line::NotSent(too_long(), more));
@@ -50,7 +50,7 @@ fn an_advert_that_was_discarded_shows_how_its_sender_is_set_up() {
 }
 
 #[test]
-fn adverts_that_are_of_no_router_of_ours_are_told_of_once_a_second() {
+fn adverts_for_no_router_of_ours_are_logged_once_a_second() {
     let mut bench = Bench::backup();
     let (link, why) = (LinkId::FIRST, Reject::NotOurs.because(7, 0));
     let rejected = || Input::Rejected { link, router: None, why };

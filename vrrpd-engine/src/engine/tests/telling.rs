@@ -64,7 +64,7 @@ fn the_kernel_is_told_of_a_router_and_then_of_what_changes() {
 }
 
 #[test]
-fn a_router_whose_adverts_do_not_come_by_the_kernel_is_not_told_of() {
+fn the_kernel_is_not_told_of_a_router_without_a_kernel_data_path() {
     let mut bench = Bench::backup();
     let id = bench.id;
     assert_eq!(bench.input(Input::TellKernel(id)), []);
@@ -99,7 +99,7 @@ fn no_command_holds_a_secret_and_one_without_authentication_is_not_taken_for_one
 }
 
 #[test]
-fn what_the_kernel_has_heard_comes_before_an_operator_s_word() {
+fn adverts_heard_by_the_kernel_come_before_an_operator_s_command() {
     let mut bench = told();
     let id = bench.id;
     let heard_at = bench.now + Duration::from_millis(200);
@@ -121,7 +121,7 @@ fn what_the_kernel_has_heard_comes_before_an_operator_s_word() {
 }
 
 #[test]
-fn an_advert_that_the_kernel_has_reported_with_its_deadline_is_told_nothing_of() {
+fn the_kernel_gets_no_command_after_an_advert_it_reported() {
     let mut bench = told();
     bench.now += Duration::from_millis(500);
     bench.input(Input::Hear(bench.id));
@@ -134,7 +134,7 @@ fn an_advert_that_the_kernel_has_reported_with_its_deadline_is_told_nothing_of()
 }
 
 #[test]
-fn what_the_kernel_heard_before_a_command_took_effect_comes_before_the_next_action() {
+fn adverts_heard_before_a_command_took_effect_come_before_the_next_action() {
     let mut bench = told();
     bench.now = bench.router().machine.deadline().expect("a Backup waits");
     let outputs = bench.event(Event::Timer);
@@ -149,7 +149,7 @@ fn what_the_kernel_heard_before_a_command_took_effect_comes_before_the_next_acti
 }
 
 #[test]
-fn adverts_that_the_kernel_has_discarded_are_told_of_once_a_second() {
+fn adverts_discarded_by_the_kernel_are_logged_once_a_second() {
     let mut bench = told();
     let id = bench.id;
     let counted = |count| {
@@ -172,7 +172,7 @@ fn adverts_that_the_kernel_has_discarded_are_told_of_once_a_second() {
 }
 
 #[test]
-fn what_the_kernel_heard_until_its_program_was_given_up_counts() {
+fn adverts_heard_before_the_program_was_given_up_count() {
     let mut bench = told();
     bench.input(Input::InKernel { link: LinkId::FIRST, in_kernel: false, sees_tags: false });
     bench.now += Duration::from_secs(1);
@@ -183,7 +183,7 @@ fn what_the_kernel_heard_until_its_program_was_given_up_counts() {
 }
 
 #[test]
-fn another_configuration_is_told_to_the_kernel_although_nothing_has_happened() {
+fn a_new_configuration_is_sent_to_the_kernel_without_an_event() {
     let mut bench = told();
     let id = bench.id;
     let config = RouterConfig { require_equal_addresses: true, ..config("192.0.2.100") };

@@ -30,7 +30,7 @@ fn changed(from: Checked, to: Checked) -> CheckChanged {
 }
 
 #[test]
-fn a_router_takes_part_when_there_are_first_results() {
+fn a_router_starts_when_its_checks_have_first_results() {
     let mut bench = tracking(Weight::NONE, Rules::default());
     let id = bench.id;
     assert_eq!(bench.input(Input::StartUp(id)), [], "it waits");
@@ -46,7 +46,7 @@ fn a_router_takes_part_when_there_are_first_results() {
 }
 
 #[test]
-fn a_router_that_waits_for_nothing_takes_part_at_once() {
+fn a_router_without_pending_checks_starts_at_once() {
     let mut bench = Bench::new();
     assert_eq!(bench.input(Input::StartUp(bench.id)), [Output::ReadRecord(bench.id)]);
 }
@@ -97,7 +97,7 @@ fn a_check_with_weight_that_fails_changes_the_priority_until_its_delay_is_over()
 }
 
 #[test]
-fn nothing_comes_of_a_check_that_is_tracked_no_more() {
+fn an_unused_check_has_no_effect() {
     let mut bench = tracking(Weight::NONE, Rules::default());
     bench.input(Input::StartUp(bench.id));
     assert_eq!(bench.engine.configure_checks(&[], []).stop, [CHECK]);

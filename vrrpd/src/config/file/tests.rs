@@ -25,7 +25,7 @@ fn complaint(text: &str) -> (usize, usize, String) {
 }
 
 #[test]
-fn every_mistake_of_a_file_is_told_at_once() {
+fn every_mistake_of_a_file_is_reported_at_once() {
     let text = "[defaults]\ninterval = \"x\"\n\n[[router]]\ninterfase = \"eth0\"\nvrid = 256\n\
         addresses = [\"10.0.0\", \"10.0.0.2/33\"]\n\n[[router]]\ninterface = \"eth0\"\nvrid = 5\n\
         priority = 0\nup = \"/nonexistent\"\n\n[[router]]\ninterface = \"eth1\"\nvrid = 7\n\
@@ -39,7 +39,7 @@ fn every_mistake_of_a_file_is_told_at_once() {
 }
 
 #[test]
-fn what_is_no_toml_does_not_hide_what_else_is_wrong() {
+fn invalid_toml_does_not_hide_other_mistakes() {
     let text = format!("{}priority 150\n{}", router("eth0", 5, ""), router("eth0", 6, "intervall = 1\n"));
     let found = complaints(&text);
     assert_eq!(found.len(), 2, "{found:#?}");
@@ -60,7 +60,7 @@ fn what_is_no_toml_does_not_hide_what_else_is_wrong() {
 }
 
 #[test]
-fn routers_take_what_they_do_not_say_from_the_defaults() {
+fn routers_take_missing_options_from_the_defaults() {
     let Configuration { routers, .. } = parse(
         "[defaults]\ninterval = \"10ms\"\nprotocol = \"v3\"\npriority = 150\n\
          [[router]]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"10.0.0.1/24\", \"10.0.0.2\"]\n\
@@ -86,7 +86,7 @@ fn numbers_are_read_as_on_the_command_line() {
 }
 
 #[test]
-fn configuration_of_keepalived_is_known_as_one_and_nothing_else_is_said_of_it() {
+fn keepalived_configuration_is_recognised_with_a_single_message() {
     let told = parse("! main\nvrrp_instance VI_1 {\n  interface eth0\n}\n").expect_err("is none of ours");
     let told: Vec<_> = told.iter().map(Complaint::text).collect();
     assert_eq!(told, ["this is a configuration of keepalived: vrrpd --import FILE translates it"]);
@@ -228,7 +228,7 @@ fn a_key_that_is_there_twice_in_two_spellings_is_refused() {
 }
 
 #[test]
-fn one_bracket_where_two_belong_is_told_so() {
+fn a_single_bracket_instead_of_two_is_reported() {
     for (text, right) in [("[router]\nvrid = 5\n", "[[router]]"), ("\n[group]\nname = \"x\"\n", "[[group]]")]
     {
         let (_, _, message) = complaint(text);
@@ -237,7 +237,7 @@ fn one_bracket_where_two_belong_is_told_so() {
 }
 
 #[test]
-fn a_list_where_one_value_belongs_is_told_so_whatever_is_in_it() {
+fn a_list_instead_of_one_value_is_reported_for_any_content() {
     for value in ["[1, 2]", "[\"1\"]", "[[1]]"] {
         let (line, _, message) = complaint(&router("eth0", 5, &format!("priority = {value}\n")));
         assert_eq!(line, 6);
@@ -277,7 +277,7 @@ fn octets_that_are_no_text_are_named_with_their_place() {
 }
 
 #[test]
-fn mistakes_in_checks_are_told_with_their_place_and_what_would_be_right() {
+fn mistakes_in_checks_are_reported_with_position_and_correction() {
     let tracked =
         |tracks: &str, names: &str| format!("{tracks}\n{}", router("eth0", 5, &format!("track = {names}\n")));
     for (text, line, message) in [
@@ -350,7 +350,7 @@ fn mistakes_in_checks_are_told_with_their_place_and_what_would_be_right() {
 }
 
 #[test]
-fn a_router_says_its_own_weight_of_a_check_or_takes_that_of_the_check() {
+fn a_router_overrides_the_weight_of_a_check_or_uses_its_default() {
     let text = format!(
         "[[track]]\nname = \"a\"\nprocess = \"x\"\nweight = -5\n[[track]]\nname = \"b\"\nfile = \"weight\"\n{}",
         router("eth0", 5, "track = [\"a\", { name = \"b\" }, \"process=y,weight=7\"]\n")
@@ -416,7 +416,7 @@ fn wrong_configurations(text: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn wrong_configurations_are_told_as_written_down() {
+fn wrong_configurations_give_the_expected_messages() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/file/wrong.txt");
     let golden = fs::read_to_string(path).expect("is there");
     let mut now = golden.split("\n\n").next().expect("a file has a beginning").to_owned();

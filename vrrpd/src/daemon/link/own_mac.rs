@@ -82,7 +82,7 @@ mod tests {
     const B: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 
     #[test]
-    fn frames_are_asked_for_once_for_each_address_and_taken_away_first() {
+    fn own_mac_exceptions_are_set_once_per_address_and_removed_first() {
         let mut state = OwnMacState::Unneeded;
         assert_eq!(state.want(None), None);
         assert_eq!(state.want(Some(A)), Some(Replacement { before: None, wanted: Some(A) }));
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_done_too_late_is_taken_away_again() {
+    fn a_late_change_is_undone() {
         let mut state = OwnMacState::Wanted(B);
         assert_eq!(state.done(A, "of A"), Some("of A"));
         assert_eq!(state, OwnMacState::Wanted(B));

@@ -103,7 +103,7 @@ fn included_files_are_read_relative_to_the_file_that_includes_them() {
 }
 
 #[test]
-fn what_cannot_be_read_is_refused_with_its_place() {
+fn unreadable_input_is_refused_with_its_position() {
     let circle = with_files(&[("k.conf", "include k.conf\n")]).expect_err("a circle").to_string();
     assert!(circle.starts_with("k.conf:1: ") && circle.contains("include each other"), "{circle}");
     for (text, message) in [
@@ -159,7 +159,7 @@ fn a_password_has_the_quotes_and_backslashes_that_keepalived_takes_it_to_have() 
 }
 
 #[test]
-fn the_text_says_what_kind_of_configuration_it_is() {
+fn the_format_of_a_configuration_is_detected() {
     let kind = |text: &str| {
         let files = Files([("k.conf".into(), text.to_owned())].into());
         import(Path::new("k.conf"), None, &files)
@@ -272,7 +272,7 @@ fn every_keyword_of_the_lists_is_one_of_keepalived() {
 }
 
 #[test]
-fn a_word_that_keepalived_does_not_know_is_said_to_be_one() {
+fn a_word_unknown_to_keepalived_is_reported_as_unknown() {
     for text in [
         instance("priorty 7"),
         format!("global_defs {{\ngarp_master_delay 1\n}}\n{}", instance("")),

@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn what_keepalived_ignores_is_left_out_with_its_place() {
+    fn lines_that_keepalived_ignores_are_left_out_with_their_position() {
         for (text, remark) in [
             ("include none\n", "k.conf:1: left out: include: none cannot be found; "),
             ("$D=a\ninclude $D.conf\n", "k.conf:2: left out: include: $D.conf cannot be found; "),

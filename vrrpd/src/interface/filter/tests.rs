@@ -231,7 +231,7 @@ fn neighbour_discovery_is_accepted_and_nothing_else_of_icmpv6() {
 }
 
 #[test]
-fn what_the_machine_sends_to_itself_is_accepted() {
+fn packets_of_the_machine_to_itself_are_accepted() {
     let table = Table::of(&[V4, V6]);
     for address in [V4, V6] {
         let packet = Packet { came_by: LOOPBACK, ..Packet::to(address, TCP, 0) };

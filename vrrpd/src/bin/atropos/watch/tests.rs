@@ -170,7 +170,7 @@ fn daemon_that_does_not_answer_or_is_gone_is_shown_until_it_answers_again() {
 }
 
 #[test]
-fn kernel_tells_of_the_master_while_the_daemon_is_silent() {
+fn kernel_record_has_the_master_while_the_daemon_does_not_answer() {
     let kernel: KernelReport = serde_json::from_value(json!({
         "role": "backup", "timer_armed": true, "master_down_in_ns": 300_000_000, "adverts": 9, "expiries": 0,
         "events": 1, "events_withheld": 0, "rejected": {},
@@ -237,7 +237,7 @@ fn q_escape_and_control_c_leave() {
 }
 
 #[test]
-fn without_colours_states_are_told_apart_all_the_same() {
+fn without_colours_states_are_still_distinguishable() {
     let mut model = model(routers([router(51, "master"), router(52, "fault")]));
     for colour in [true, false] {
         let terminal = terminal(&mut model, 80, 24, colour);
@@ -249,7 +249,7 @@ fn without_colours_states_are_told_apart_all_the_same() {
 }
 
 #[test]
-fn before_anything_is_known_it_says_so() {
+fn without_reports_the_view_shows_that() {
     let mut model = Model::new(
         Path::new(DIR),
         &Selector { interface: Some("eth0".to_owned()), vrid: Some(51), ..Selector::default() },

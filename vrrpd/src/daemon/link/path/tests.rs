@@ -172,7 +172,7 @@ const EVENTS: [Event; 15] = [
 ];
 
 #[test]
-fn golden_every_state_goes_where_the_table_says() {
+fn golden_every_transition_matches_the_table() {
     let mut table = String::new();
     for (place, state) in states().iter().enumerate() {
         let _ = writeln!(table, "{}", describe(state));
@@ -193,7 +193,7 @@ fn golden_every_state_goes_where_the_table_says() {
 }
 
 #[test]
-fn what_is_loaded_is_attached_only_to_the_interface_that_waits_for_it() {
+fn a_loaded_program_is_attached_only_to_its_interface() {
     for path in states() {
         let waits_for_other = matches!(path.next, Next::Loading(Purpose::Open(_)));
         let is_here = matches!(path.next, Next::Loading(Purpose::Return | Purpose::Routers(Some(HERE))));
