@@ -188,7 +188,7 @@ fn conflicting_options_are_a_usage_error() {
     }
     let finished = a.run(binary("atropos"), ["--state", "--json", "--watch"]);
     assert_eq!(finished.code, 2, "{finished:?}");
-    assert!(finished.stderr.contains("--watch is for people"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("cannot be combined with --watch"), "{}", finished.stderr);
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn directory_that_another_user_could_have_made_is_not_read() {
         }
     };
     fs::set_permissions(home.path(), fs::Permissions::from_mode(0o1777)).expect("it is ours");
-    refused("can be written by others");
+    refused("writable by users other than its owner");
     fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
     chown(home.path(), Some(65534), None).expect("root can");
     refused("belongs to uid 65534");
@@ -312,7 +312,7 @@ fn a_recorded_failover_is_replayed_identically_with_its_reason() {
         "backup, master 10.0.0.1 with priority 150, last heard ",
         " < timer\n",
         " > ask the system: add 10.0.0.100/24\n",
-        " < the system has done it\n",
+        " < the system has executed the request\n",
         " > TRANSITION backup -> master: master-down-timer, caused by 10.0.0.1 (",
         ") with priority 150; own priority 100\n",
     ];

@@ -262,7 +262,7 @@ fn clients_that_follow_events_do_not_shut_out_others() {
     assert_eq!(shown.code, 0, "{shown:?}");
     let refused = router.atropos(&["--events"]);
     assert_eq!(refused.code, 1);
-    assert!(refused.stderr.contains("follow the transitions already"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("too many clients follow events"), "{}", refused.stderr);
     drop(following);
 }
 

@@ -87,7 +87,7 @@ fn macvlan_link_has_the_name_that_is_configured_and_a_number_where_that_is_in_us
 }
 
 #[test]
-fn interface_whose_driver_takes_no_other_mac_is_served_without_or_not_at_all() {
+fn interface_with_a_fixed_mac_is_served_without_a_virtual_mac_or_not_at_all() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     // Its driver cannot change the MAC address.
@@ -205,7 +205,7 @@ fn router_that_must_have_a_virtual_mac_does_not_become_master_on_a_macvlan_link(
 }
 
 #[test]
-fn interface_that_comes_back_as_another_kind_is_looked_at_again() {
+fn interface_that_returns_as_another_kind_is_evaluated_again() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     a.add_macvlan("bridge", "10.0.0.1/24");

@@ -59,7 +59,7 @@ fn router_goes_to_backup_only_after_confirmation() {
     let terminal = router.atropos_on_terminal(&["--watch"], 80, 24);
     terminal.wait_line(SOON, ">eth0/51         MASTER ");
     terminal.press("b");
-    terminal.wait_line(SOON, "eth0/51: stand back? y/n");
+    terminal.wait_line(SOON, "eth0/51: go to backup? y/n");
     terminal.press("n");
     terminal.wait_line(SOON, "nothing was changed");
     assert!(router.is_master());

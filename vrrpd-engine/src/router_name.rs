@@ -44,10 +44,9 @@ impl fmt::Display for NameError {
                 f,
                 "{name:?} is not the name of a router: expected IF/VRID or IF/VRID-ipv6, like eth0/51"
             ),
-            Self::Vrid { name, vrid } => write!(
-                f,
-                "{vrid:?} in {name:?} is not a VRID: expected 1 to 255, with -ipv6 behind it for IPv6"
-            ),
+            Self::Vrid { name, vrid } => {
+                write!(f, "{vrid:?} in {name:?} is not a VRID: expected 1 to 255, followed by -ipv6 for IPv6")
+            }
         }
     }
 }

@@ -272,7 +272,7 @@ fn configuration(cli: &Cli) -> Result<(Configuration, Source), Wrong> {
         return Err(Wrong::NotWithFile("-M", "use [[group]] in the file"));
     }
     if let Some(flag) = cli.router_option() {
-        return Err(Wrong::NotWithFile(flag, "the file says what routers there are"));
+        return Err(Wrong::NotWithFile(flag, "the file defines the routers"));
     }
     // A reload reads it after the daemon has left this directory.
     let path = absolute(path)?;

@@ -47,7 +47,7 @@ enum Reason {
     Io(#[from] io::Error),
     #[error("belongs to uid {uid}, who can replace it; it must belong to {}: chown {} {}", owners(), owners(), at.display())]
     Owner { uid: u32, at: PathBuf },
-    #[error("can be written by others than its owner (mode {mode:04o}): chmod go-w {}", at.display())]
+    #[error("is writable by users other than its owner (mode {mode:04o}): chmod go-w {}", at.display())]
     Writable { mode: u32, at: PathBuf },
     #[error("more than {MAX_LINKS} symbolic links on the way")]
     TooManyLinks,

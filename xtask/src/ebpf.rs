@@ -80,7 +80,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             .with_context(|| format!("{} cannot be written", object.display()))?;
     }
     fs::write(cargo::root().join(SOURCES), format!("{}\n", hash_of_sources()?))?;
-    println!("ebpf: the objects in {COMMITTED} are new");
+    println!("ebpf: the objects in {COMMITTED} were updated");
     Ok(())
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn check() -> Result<()> {
     let recorded = fs::read_to_string(cargo::root().join(SOURCES)).with_context(|| SOURCES.to_owned())?;
     ensure!(
         recorded.trim() == hash_of_sources()?,
-        "the objects in {COMMITTED} were built from other sources than these; `cargo xtask ebpf` builds them anew"
+        "the objects in {COMMITTED} were built from other sources than these; `cargo xtask ebpf` rebuilds them"
     );
     println!("ebpf: the objects in {COMMITTED} belong to these sources");
     Ok(())
@@ -122,13 +122,11 @@ pub(crate) fn fresh() -> Result<Option<PathBuf>> {
         }
     }
     if others.is_empty() {
-        println!(
-            "ebpf: built anew, the objects in {COMMITTED} are the same octet for octet; they are tested"
-        );
+        println!("ebpf: rebuilt, the objects in {COMMITTED} are the same octet for octet; they are tested");
         return Ok(None);
     }
     println!(
-        "ebpf: built anew, {} differs from the committed object; the new ones in {} are tested",
+        "ebpf: rebuilt, {} differs from the committed object; the new ones in {} are tested",
         others.join(" and "),
         built.display()
     );

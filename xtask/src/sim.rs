@@ -86,7 +86,7 @@ fn mutations() -> Result<()> {
                 .current_dir(&copy)
                 .env("GIT_CEILING_DIRECTORIES", copy.parent().unwrap_or(&copy)),
         )
-        .with_context(|| format!("{name} does not apply any more: make it anew"))?;
+        .with_context(|| format!("{name} does not apply any more: update it"))?;
         let mut build =
             cargo::cargo(&["build", "--release", "--quiet", "--offline", "--package", "vrrpd-simulation"]);
         let fast = [("RUSTFLAGS", "--cap-lints=allow"), ("CARGO_PROFILE_RELEASE_LTO", "off")];

@@ -79,7 +79,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let jobs: Vec<_> = kernels.iter().map(|kernel| choice.jobs(*kernel)).collect();
     let names: BTreeSet<_> = jobs.iter().flatten().map(|job| job.test).collect();
     for test in &choice.tests {
-        ensure!(names.contains(test.as_str()), "no kernel that was chosen runs tests of {test}");
+        ensure!(names.contains(test.as_str()), "no selected kernel runs tests of {test}");
     }
 
     let binaries = cargo::build_release(None)?;
@@ -140,7 +140,7 @@ impl Machine {
         if matches!(ended, Ok(End::StaleBreakpoint)) {
             let first = results.iter().take_while(|code| code.is_some()).count();
             println!(
-                "cargo xtask vm-test: kernel {name}: a fault of QEMU; another machine goes on with job {first}"
+                "cargo xtask vm-test: kernel {name}: a fault of QEMU; continuing with job {first} in another machine"
             );
             ended = self.run_from(first, limit, &mut results);
         }

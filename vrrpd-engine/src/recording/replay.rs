@@ -77,7 +77,7 @@ impl Replay {
                 self.engine.handle(*now, input);
             }
             Step::Expired => {
-                self.say(*now, "<", "what was put off is due");
+                self.say(*now, "<", "a delayed action is due");
                 self.engine.expire(*now);
             }
             Step::Checked { change, detail } => {

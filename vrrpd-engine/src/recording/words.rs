@@ -119,11 +119,11 @@ fn event(event: &Event) -> String {
         Event::InterfaceUp(source) => format!("interface usable, source {source}"),
         Event::InterfaceDown(found) => format!("interface unusable: {}", faults(*found)),
         Event::StandBack(origin) => format!("{}: stand back", by(*origin)),
-        Event::Resume(origin) => format!("{}: take part again", by(*origin)),
+        Event::Resume(origin) => format!("{}: resume", by(*origin)),
         Event::Priority(priority) => format!("priority {priority}"),
         Event::AddressesRefused => "addresses refused".to_owned(),
         Event::AddressesLost => "addresses lost".to_owned(),
-        Event::StoodStill => "the machine stood still".to_owned(),
+        Event::StoodStill => "the machine was stopped or suspended".to_owned(),
         Event::GroupReady { .. } => "group: every member can be master".to_owned(),
         Event::GroupYields => "group: yield".to_owned(),
         Event::Prepared => "prepare script ended".to_owned(),
@@ -158,7 +158,7 @@ pub(super) fn input(input: &Input<'_>, now: Instant) -> Option<String> {
             )
         }
         Input::Answered(_, outcome) => answer(outcome),
-        Input::Tried(_) => "the trial advert was handed to the interface".to_owned(),
+        Input::Tried(_) => "the probe advert was sent".to_owned(),
         Input::NotSent(_, NotSent { octets, error, .. }) => {
             format!("advert of {octets} octets not sent: {error}")
         }
@@ -189,12 +189,12 @@ pub(super) fn input(input: &Input<'_>, now: Instant) -> Option<String> {
         Input::MacvlanGone(_) => "macvlan link removed".to_owned(),
         Input::InKernel { in_kernel: true, .. } => "adverts are received by the kernel program".to_owned(),
         Input::InKernel { in_kernel: false, .. } => "adverts are received by packet sockets".to_owned(),
-        Input::KernelForgot(_) => "the kernel program is new".to_owned(),
-        Input::ReturnLater(_) => "the kernel program cannot be put back yet".to_owned(),
-        Input::Returned(_) => "the kernel program is back".to_owned(),
-        Input::NotReturned(_, reason) => format!("the kernel program cannot be put back: {reason}"),
+        Input::KernelForgot(_) => "the kernel program was loaded again".to_owned(),
+        Input::ReturnLater(_) => "the kernel program cannot be attached yet".to_owned(),
+        Input::Returned(_) => "the kernel program is attached again".to_owned(),
+        Input::NotReturned(_, reason) => format!("the kernel program cannot be attached: {reason}"),
         Input::Exchange(..) => "configuration changed".to_owned(),
-        Input::Track(_) => "tracks what the configuration says".to_owned(),
+        Input::Track(_) => "checks of the configuration in use".to_owned(),
         Input::SkipStartDelay(_) => "no start delay".to_owned(),
         Input::StartUp(_) => "start".to_owned(),
         Input::Found { finding, detail, .. } => format!("check: {finding:?} ({detail})"),
@@ -220,7 +220,7 @@ fn interface_is(interface: &Interface) -> String {
 
 fn answer(outcome: &Outcome) -> String {
     match outcome.failure() {
-        None => "the system has done it".to_owned(),
+        None => "the system has executed the request".to_owned(),
         Some(error) => format!("the system refused: {error}"),
     }
 }
@@ -235,8 +235,8 @@ pub(super) fn steady(steady: &Steady, after: &SteadyState, now: Instant) -> Stri
     let Steady { adverts, timers, until, .. } = steady;
     let mut words = Vec::new();
     if *adverts > 0 {
-        let what = if *adverts == 1 { "advert that says" } else { "adverts that say" };
-        words.push(format!("{adverts} {what} nothing new"));
+        let what = if *adverts == 1 { "advert" } else { "adverts" };
+        words.push(format!("{adverts} unchanged {what}"));
     }
     if *timers > 0 {
         let what = if *timers == 1 { "timer" } else { "timers" };
@@ -262,12 +262,12 @@ pub(super) fn output(output: &Output, router: &Router) -> Option<String> {
         Output::GiveUpProgram { source, pause, .. } => {
             format!("advert from another subnet, {source}: use packet sockets for {pause}")
         }
-        Output::ReturnProgram(_) => "put the kernel program back".to_owned(),
-        Output::NotReturned { again_in, .. } => format!("put the kernel program back in {again_in}"),
+        Output::ReturnProgram(_) => "attach the kernel program again".to_owned(),
+        Output::NotReturned { again_in, .. } => format!("attach the kernel program again in {again_in}"),
         Output::StartPreparation(_) => "run the prepare script".to_owned(),
         Output::EndPreparation(_) => "end the prepare script".to_owned(),
         Output::Ask(_, order) => format!("ask the system: {}", ask(order)),
-        Output::Withdraw(_) => "withdraw what waits to be sent".to_owned(),
+        Output::Withdraw(_) => "drop queued frames".to_owned(),
         Output::SendAdvert(_, Priority::RESIGN) => "send advert with priority 0: resign".to_owned(),
         Output::SendAdvert(_, priority) => format!("send advert with priority {priority}"),
         Output::TrySending(_) => "send it now".to_owned(),
@@ -355,7 +355,7 @@ fn log(line: &Line) -> Option<String> {
         Line::MacChanged(interface) => format!("MAC address of {interface} changed"),
         Line::PriorityChanged(from, to) => format!("priority changed, {from} -> {to}"),
         Line::VmacRefused(WithoutVmac::GoesOn, error) => {
-            format!("no virtual MAC address ({error}), goes on without")
+            format!("no virtual MAC address ({error}), continues without it")
         }
         Line::VmacRefused(WithoutVmac::StaysBackup, error) => {
             format!("no virtual MAC address ({error}), stays backup")

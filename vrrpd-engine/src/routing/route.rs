@@ -136,8 +136,8 @@ impl FromStr for Route {
                 }
                 "tos" | "dsfield" => {
                     let tos = words.number(word)?;
-                    route.tos =
-                        u8::try_from(tos).map_err(|_| words.wrong("a type of service is 0 to 0xff"))?;
+                    route.tos = u8::try_from(tos)
+                        .map_err(|_| words.wrong("expected a type of service of 0 to 0xff"))?;
                 }
                 "mtu" => route.mtu = Some(words.number(word)?),
                 "advmss" => route.advmss = Some(words.number(word)?),
@@ -150,7 +150,7 @@ impl FromStr for Route {
         }
         if alone.via.is_some() || alone.device.is_some() {
             if !route.next_hops.is_empty() {
-                return Err(words.wrong("via and dev belong behind nexthop where there are several"));
+                return Err(words.wrong("with several next hops, via and dev belong after nexthop"));
             }
             route.next_hops.push(alone);
         }
@@ -214,7 +214,7 @@ impl NextHop {
             _ => {
                 let weight = words.number(word)?;
                 let weight = u16::try_from(weight).ok().filter(|weight| (1..=256).contains(weight));
-                self.weight = weight.ok_or_else(|| words.wrong("a weight is 1 to 256"))?;
+                self.weight = weight.ok_or_else(|| words.wrong("expected a weight of 1 to 256"))?;
             }
         }
         Ok(())

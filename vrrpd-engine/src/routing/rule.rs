@@ -100,7 +100,7 @@ impl FromStr for Rule {
                     let prefix = prefix(&mut words, word)?;
                     if let Some(prefix) = prefix {
                         if family.replace(prefix.family()).is_some_and(|before| before != prefix.family()) {
-                            return Err(words.wrong("from and to are of one family"));
+                            return Err(words.wrong("from and to must be of the same family"));
                         }
                         let place = if word == "from" { &mut rule.from } else { &mut rule.to };
                         *place = Some(prefix).filter(|prefix| prefix.len > 0);
@@ -111,8 +111,8 @@ impl FromStr for Rule {
                 "fwmark" => rule.mark = Some(words.read(word, "a number, or NUMBER/MASK", mark)?),
                 "tos" | "dsfield" => {
                     let tos = words.number(word)?;
-                    rule.tos =
-                        u8::try_from(tos).map_err(|_| words.wrong("a type of service is 0 to 0xff"))?;
+                    rule.tos = u8::try_from(tos)
+                        .map_err(|_| words.wrong("expected a type of service of 0 to 0xff"))?;
                 }
                 "ipproto" => {
                     rule.protocol =
@@ -211,7 +211,7 @@ mod tests {
             ("from 10.0.0.100", "column 6: table, goto,"),
             ("form 10.0.0.100 table 10", "column 1: unknown word \"form\""),
             ("from 10.0.0.1/24 table 10", "column 6: invalid from \"10.0.0.1/24\""),
-            ("from 10.0.0.1 to fe80::1 table 10", "column 18: from and to are of one family"),
+            ("from 10.0.0.1 to fe80::1 table 10", "column 18: from and to must be of the same family"),
             ("from 10.0.0.1 table", "column 15: table has no value"),
             ("fwmark x table 10", "column 8: invalid fwmark \"x\""),
             ("dport 0 table 10", "column 7: invalid dport \"0\""),

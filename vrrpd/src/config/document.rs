@@ -74,11 +74,11 @@ pub(super) fn read(text: &str, complaints: &mut Vec<Complaint>) -> Document {
             ("group", DeValue::Array(tables)) => document.groups = read_tables(tables, complaints),
             ("track", DeValue::Array(tables)) => document.tracks = read_tables(tables, complaints),
             ("defaults", _) => {
-                let message = "write [defaults] with one bracket, since they are there once";
+                let message = "write [defaults] with single brackets: the table exists once";
                 complaints.push(Complaint::new(header_span(text, span), message.to_owned()));
             }
             ("router" | "group" | "track", _) => {
-                let message = format!("write [[{header}]] with two brackets, since there can be several");
+                let message = format!("write [[{header}]] with double brackets: there can be several");
                 complaints.push(Complaint::new(header_span(text, span), message));
             }
             _ => {
@@ -137,7 +137,7 @@ fn explained(text: &str, span: Range<usize>, message: &str) -> String {
     if message.contains("duplicate") {
         format!("duplicate key {key}")
     } else if is_bare && at >= begin + key.len() && !key.starts_with('#') {
-        format!("{key}: expected a number, true, false, or a text in quotes")
+        format!("{key}: expected a number, true, false, or a string in quotes")
     } else {
         format!("{key}: {message}")
     }

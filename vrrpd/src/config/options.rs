@@ -33,7 +33,7 @@ pub use declaration::{Argument, Declaration, Toml};
 // For each option: its help; its configuration key, flag, argument, TOML type and parser; its field in `RouterOptions`,
 // with the default. Tests check defaults in the help against these.
 options! {
-    /// What scripts, logs and the state call the router [default: IF/VRID, with -ipv6 behind it for IPv6]
+    /// Name of the router in scripts, logs and state [default: IF/VRID, followed by -ipv6 for IPv6]
     Name = "name", "--name", Value("NAME"), Text, value::title;
     title: Option<String>;
 
@@ -108,7 +108,7 @@ options! {
     Preempt = "preempt", "-s", Switch("false"), Boolean, value::boolean;
     preempt: Option<bool> = true;
 
-    /// With -s: take over all the same from a master with a priority below PRIO
+    /// With -s: still preempt a master with a priority below PRIO
     PreemptBelow = "preempt-below", "--preempt-below", Value("PRIO"), Number, value::priority;
     preempt_below: Option<Priority>;
 
@@ -124,7 +124,7 @@ options! {
     Accept = "accept", "--no-accept", Switch("false"), Boolean, value::boolean;
     accept: Option<bool> = true;
 
-    /// Ignore the state of the interface: it being down, or without a carrier, is no fault
+    /// Ignore the state of the interface: down or without a carrier is not a fault
     TrackInterface = "track-interface", "--no-track-interface", Switch("false"), Boolean, value::boolean;
     track_interface: Option<bool> = true;
 
@@ -148,7 +148,7 @@ options! {
     max_learned_interval: Option<Duration>;
 
     /// Advertisements in a row that a backup misses before it takes over, 1 to 100, on all routers of a virtual router the
-    /// same: Master_Down_Interval is COUNT intervals and Skew_Time [default: 3, as RFC 9568 has it]
+    /// same: Master_Down_Interval is COUNT intervals and Skew_Time [default: 3, as in RFC 9568]
     DownMultiplier = "down-multiplier", "--down-multiplier", Value("COUNT"), Number, value::down_multiplier;
     down_multiplier: Option<u8> = DOWN_MULTIPLIER;
 
@@ -214,7 +214,7 @@ options! {
     ScriptTimeout = "script-timeout", "--script-timeout", Value("SPAN"), Text, value::duration;
     script_timeout: Option<Duration> = Duration::from_secs(60);
 
-    /// Check on which the priority depends, or whether the router serves at all: KIND=VALUE, with ,weight=N behind it;
+    /// Check that changes the priority or causes a fault: KIND=VALUE, optionally followed by ,weight=N;
     /// KIND is process, command, interface, file, route, tcp, http or ping. In a file also the name of a [[track]]
     Track = "track", "--track", Repeated("CHECK"), List, track::word;
     track: Vec<Track>;

@@ -131,7 +131,7 @@ impl RouterOptions {
         let vrid = faults.keep(vrid);
         let family = said.family.or_else(|| said.addresses.first().map(|held| held.address.family())).ok_or_else(|| {
             Key::Addresses
-                .error("virtual address missing, for example 10.16.1.200/24; a router without addresses has a family")
+                .error("virtual address missing, for example 10.16.1.200/24; a router without addresses needs a family")
         });
         let family = faults.keep(family);
         let version = said.protocol.unwrap_or(match family {
@@ -226,9 +226,7 @@ impl RouterOptions {
 /// The data path, and the option that it was given with.
 fn datapath(said: &Complete) -> Result<(Datapath, DatapathOption), OptionError> {
     match (said.datapath, said.xdp) {
-        (Some(_), Some(_)) => {
-            Err(Key::Datapath.error("xdp is given too, which says the same: use one of them"))
-        }
+        (Some(_), Some(_)) => Err(Key::Datapath.error("cannot be combined with xdp: use one of them")),
         (Some(wanted), None) => Ok((wanted, DatapathOption::Datapath)),
         (None, Some(wanted)) => Ok((wanted, DatapathOption::Xdp)),
         (None, None) => Ok((Datapath::default(), DatapathOption::default())),
@@ -271,11 +269,7 @@ fn check_garp(said: &Complete, faults: &mut Faults) {
         (Key::GarpLowerDelay, said.garp_lower_delay),
     ] {
         if span != Duration::ZERO && span < GARP_SPACING {
-            faults.add(
-                key.error(format!(
-                    "addresses are announced no more often than every {GARP_SPACING}; 0: never"
-                )),
-            );
+            faults.add(key.error(format!("expected at least {GARP_SPACING}, or 0 to disable")));
         }
     }
 }
@@ -316,7 +310,7 @@ fn max_learned_interval(
         .map_err(|wrong| error(interval_error(Version::V3, wrong)))?;
     if version == Version::V3 && limit < interval {
         return Err(error(format!(
-            "{limit} is shorter than the interval of the router, {interval}, which others have as well"
+            "{limit} is shorter than the advertisement interval of the router, {interval}"
         )));
     }
     Ok(limit)
@@ -328,9 +322,8 @@ fn check_addresses(addresses: &[VirtualAddress], family: Family) -> Result<(), O
             .error(format!("{other} is not {family}: use a second router for the other address family")));
     }
     if addresses.len() > MAX_ADDRESSES {
-        return Err(
-            Key::Addresses.error(format!("{} addresses: an advert holds {MAX_ADDRESSES}", addresses.len()))
-        );
+        return Err(Key::Addresses
+            .error(format!("{} addresses: an advert can have at most {MAX_ADDRESSES}", addresses.len())));
     }
     let mut seen = BTreeSet::new();
     if let Some(twice) = addresses.iter().find(|address| !seen.insert(address.address)) {
@@ -376,7 +369,7 @@ fn destination(said: &Complete, family: Family) -> Result<Destination, OptionErr
             return Err(Key::Peers.error(message));
         }
         if said.addresses.iter().any(|ours| ours.address.address == address) {
-            let message = format!("{address} is a virtual address: a peer is known by an address of its own");
+            let message = format!("{address} is a virtual address: list the peer's own address");
             return Err(Key::Peers.error(message));
         }
         peers.push(Peer { address, min_ttl: peer.min_ttl.unwrap_or(min_ttl) });

@@ -47,7 +47,7 @@ impl Together {
         if let Some(title) = &config.title
             && !self.titles.insert(title.clone())
         {
-            return conflict(Some(Key::Name), format!("another router is called {title} as well"));
+            return conflict(Some(Key::Name), format!("duplicate router name {title}"));
         }
         if config.vmac == VmacMode::Interface && !self.with_vmac.insert(interface.clone()) {
             let message = format!(

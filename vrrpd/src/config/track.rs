@@ -232,12 +232,9 @@ impl Declarations {
                         let names = self.0.keys().map(String::as_str);
                         let near = nearest(name, names.clone());
                         let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
-                        let right = "; add one, or say what is checked, as in process=haproxy";
+                        let right = "; add one, or give the check inline, such as process=haproxy";
                         let hint = if hint.is_empty() { right } else { &hint };
-                        complain(format!(
-                            "no [[track]] is called {name:?} ({}){hint}",
-                            list("there are", names)
-                        ));
+                        complain(format!("no [[track]] named {name:?} ({}){hint}", list("there are", names)));
                         continue;
                     }
                 },

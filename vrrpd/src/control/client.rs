@@ -27,7 +27,7 @@ pub fn sockets(dir: &Path) -> io::Result<Vec<PathBuf>> {
     }
     // Otherwise another user's program could answer instead of the daemon.
     if !trust::resolve(dir)?.is_private() {
-        return Err(io::Error::other("can be written by others than its owner, so no daemon uses it"));
+        return Err(io::Error::other("is writable by users other than its owner, so no daemon uses it"));
     }
     let mut sockets = Vec::new();
     for entry in fs::read_dir(dir)? {

@@ -95,7 +95,7 @@ async fn converse(
 ) -> io::Result<()> {
     let uid = client.peer_cred()?.uid();
     if uid != 0 && uid != nix::unistd::geteuid().as_raw() {
-        let message = format!("uid {uid} may not; only root");
+        let message = format!("permission denied for uid {uid}: only root may connect");
         return say(&mut client, &Reply::Error { message }).await;
     }
     let mut line = String::new();
@@ -106,7 +106,7 @@ async fn converse(
     match serde_json::from_str(&line) {
         Ok(Request::Events(selector)) => {
             let Ok(_follower) = followers.try_acquire() else {
-                let message = format!("{MAX_FOLLOWERS} clients follow the transitions already");
+                let message = format!("too many clients follow events (at most {MAX_FOLLOWERS})");
                 return say(&mut client, &Reply::Error { message }).await;
             };
             // A follower may stay for long, so it must not occupy the place of a client with a request.
@@ -165,7 +165,7 @@ async fn stream(
                 }
                 Some(_) => {}
                 None => {
-                    let message = "events were missed, since they were not read in time".to_owned();
+                    let message = "events lost: the client did not read in time".to_owned();
                     return say(client, &Reply::Error { message }).await;
                 }
             },

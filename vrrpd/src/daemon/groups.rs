@@ -57,7 +57,7 @@ impl Daemon {
         group.admit(&name, &others, silent.len()).map_err(|why| match why {
             NotAdmitted::Size { ours, peer, theirs } => StartError::GroupSize { ours, peer, theirs },
             NotAdmitted::Full { size, members } => {
-                let silent = silent.iter().map(|process| format!("process {process}, which stands still"));
+                let silent = silent.iter().map(|process| format!("process {process} (stopped)"));
                 let members: Vec<_> = members.into_iter().chain(silent).collect();
                 StartError::GroupFull { size, members: members.join(", ") }
             }

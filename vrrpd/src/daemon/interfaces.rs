@@ -213,7 +213,7 @@ impl Daemon {
         let Some(change) = change else { return };
         let (before, done) = (self.own_macs_changed.remove(&id), self.aside_in.clone());
         let (lane, name) = (self.lanes.macs.clone(), self.links.get(id).map_or("", |link| &link.name));
-        let what = format!("having {name} take in frames to its own MAC address");
+        let what = format!("making {name} accept frames to its own MAC address");
         let changing = tokio::task::spawn_local(async move {
             // An earlier change that panicked has ended, too.
             if let Some(before) = before {

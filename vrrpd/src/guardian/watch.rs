@@ -112,7 +112,7 @@ impl Watch {
     pub fn run(mut self, role: Role, start_log: impl FnOnce() -> Result<(), LogError>) -> ExitCode {
         if let Err(error) = withdraw(role) {
             // The daemon notices while it waits for the answer.
-            eprintln!("vrrpd: the guardian cannot begin: {error}");
+            eprintln!("vrrpd: the guardian cannot start: {error}");
             return ExitCode::FAILURE;
         }
         // The daemon logs it if that is not possible.

@@ -34,7 +34,7 @@ pub(super) fn import(path: &Path, text: &str, release: Release) -> Result<Import
         let place = SourceLine { file: Rc::clone(&file), line: command.line };
         let wrong = |message: String| ImportError::Wrong { place: place.clone(), message };
         if let Some(word) = command.words.iter().find(|word| word.contains(['$', '`', '*'])) {
-            return Err(wrong(format!("{word} is for the shell to replace: write its value instead")));
+            return Err(wrong(format!("{word} is a shell substitution: write its value instead")));
         }
         let (router, is_monitored) = router(&command, release, &place, &mut imported)?;
         for (key, flag) in [
@@ -122,7 +122,7 @@ fn router(
                         place,
                         RemarkKind::LeftOut,
                         &format!("-{letter}"),
-                        "Vrrpd has no such option that describes a router",
+                        "not a router option of Vrrpd",
                     );
                 }
             }
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn shell_substitutions_are_refused_with_their_line() {
         for (text, message) in [
-            ("\nvrrpd -i $IF -v 51 10.0.0.1\n", "start.sh:2: $IF is for the shell"),
+            ("\nvrrpd -i $IF -v 51 10.0.0.1\n", "start.sh:2: $IF is a shell substitution"),
             ("vrrpd -i eth0 -v 256 10.0.0.1\n", "start.sh:1: -v: "),
             ("vrrpd -i eth0 -v 51\n", "start.sh:1: the command line has no virtual address"),
             ("vrrpd -i eth0 10.0.0.1 -v\n", "start.sh:1: -v has no value"),

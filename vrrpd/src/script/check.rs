@@ -55,7 +55,7 @@ pub enum ScriptFault {
         part: String,
     },
     /// Not executable for anyone.
-    #[error("{part} is not executable (mode {mode:04o}); chmod +x makes it so")]
+    #[error("{part} is not executable (mode {mode:04o}): chmod +x")]
     NotExecutable {
         /// Script or interpreter.
         part: String,

@@ -23,7 +23,7 @@ pub enum UserError {
     #[error("no group {0:?} on this system")]
     NoGroup(String),
     /// A numeric user without a name has no primary group.
-    #[error("no user has the number {0}, so its group is not known: expected {0}:GROUP")]
+    #[error("uid {0} has no name, so its primary group is unknown: expected {0}:GROUP")]
     NoPrimaryGroup(u32),
     /// The look-up failed.
     #[error("user {user}: {error}")]

@@ -16,7 +16,7 @@ const MAX_LEN: u64 = 64 << 10;
 pub(super) enum HttpError {
     #[error(transparent)]
     Connection(#[from] io::Error),
-    #[error("the answer is no HTTP")]
+    #[error("the answer is not HTTP")]
     NoHttp,
     #[error("status {0}")]
     Status(u16),
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(judged(Some(503), None, "HTTP/1.1 503\r\n\r\n"), Ok(()));
         assert_eq!(judged(Some(200), None, "HTTP/1.1 204 No\r\n"), Err("status 204".to_owned()));
         for wrong in ["", "SSH-2.0-x\r\n", "HTTP/1.1\r\n", "HTTP/1.1 abc\r\n"] {
-            assert_eq!(judged(None, None, wrong), Err("the answer is no HTTP".to_owned()), "{wrong:?}");
+            assert_eq!(judged(None, None, wrong), Err("the answer is not HTTP".to_owned()), "{wrong:?}");
         }
     }
 }

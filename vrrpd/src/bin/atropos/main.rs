@@ -119,7 +119,7 @@ fn main() -> ExitCode {
     let dir = cli.directory.clone().unwrap_or_else(default_directory);
     let selector = cli.selector();
     if cli.watch && cli.json {
-        eprintln!("atropos: --json: --watch is for people; --events prints JSON as it happens");
+        eprintln!("atropos: --json: cannot be combined with --watch; --events prints JSON as it happens");
         return ExitCode::from(USAGE);
     }
     if cli.watch {

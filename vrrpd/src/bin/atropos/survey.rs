@@ -30,10 +30,10 @@ pub(crate) fn may_serve(socket: &Path, selector: &Selector) -> bool {
 pub(crate) fn no_answer(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
-            "no daemon answers; it is gone and left its socket behind".to_owned()
+            "no daemon answers: it has ended and left its socket behind".to_owned()
         }
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "the daemon does not answer".to_owned(),
-        io::ErrorKind::PermissionDenied => "only root may ask".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied: only root may connect".to_owned(),
         _ => error.to_string(),
     }
 }

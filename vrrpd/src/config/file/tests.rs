@@ -105,7 +105,7 @@ fn an_unknown_key_is_named_with_its_place() {
     assert_eq!(line, 2, "{message}");
     let (line, _, message) = complaint("\n[[defaults]]\npriority = 90\n");
     assert_eq!(line, 2);
-    assert!(message.contains("[defaults] with one bracket"), "{message}");
+    assert!(message.contains("[defaults] with single brackets"), "{message}");
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn routers_of_an_interface_that_want_different_data_paths_are_refused() {
     assert!(message.starts_with("datapath: ") && message.contains("eth0/5"), "{message}");
     let text = router("eth0", 5, "datapath = \"raw\"\nxdp = \"off\"\n");
     let (_, _, message) = complaint(&text);
-    assert!(message.contains("xdp is given too"), "{message}");
+    assert!(message.contains("cannot be combined with xdp"), "{message}");
     let text = format!("{}{}", router("eth0", 5, "xdp-pass = true\n"), router("eth0", 6, ""));
     let (line, _, message) = complaint(&text);
     assert_eq!(line, 7, "{message}");
@@ -286,7 +286,7 @@ fn mistakes_in_checks_are_reported_with_position_and_correction() {
         (
             "[[track]]\nname = \"a\"\nprocess = \"x\"\ntcp = \"1.1.1.1:1\"",
             4,
-            "checks one thing, and this has process",
+            "cannot be combined with process",
         ),
         ("[[track]]\nname = \"a\"\nproces = \"x\"", 3, "unknown key \"proces\""),
         ("[[track]]\nname = \"a=b\"\nprocess = \"x\"", 2, "expected text without = and ,"),
@@ -328,14 +328,14 @@ fn mistakes_in_checks_are_reported_with_position_and_correction() {
             5,
             "duplicate name",
         ),
-        ("[track]\nname = \"a\"\ninterface = \"x\"", 1, "write [[track]] with two brackets"),
+        ("[track]\nname = \"a\"\ninterface = \"x\"", 1, "write [[track]] with double brackets"),
     ] {
         let (at, _, told) = complaint(&tracked(text, "[\"a\"]"));
         assert!(at == line && told.contains(message), "{text}: {at}: {told}");
     }
     let check = "[[track]]\nname = \"haproxy\"\nprocess = \"haproxy\"\n";
     for (names, message) in [
-        ("[\"haprxy\"]", "no [[track]] is called \"haprxy\" (there are: haproxy); did you mean haproxy?"),
+        ("[\"haprxy\"]", "no [[track]] named \"haprxy\" (there are: haproxy); did you mean haproxy?"),
         ("[\"haproxy\", \"haproxy\"]", "\"haproxy\" twice"),
         ("[{ weight = 3 }]", "name: missing"),
         ("[{ name = \"haproxy\", wieght = 3 }]", "did you mean weight?"),

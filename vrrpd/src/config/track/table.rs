@@ -88,7 +88,10 @@ impl<'a> Reader<'a> {
             }
             [first, second, ..] => {
                 let span = self.key_span(second);
-                self.complain(span, format!("{second}: a [[track]] checks one thing, and this has {first}"));
+                self.complain(
+                    span,
+                    format!("{second}: cannot be combined with {first}: a [[track]] has one check"),
+                );
                 return None;
             }
         };
@@ -124,7 +127,7 @@ impl<'a> Reader<'a> {
             return command;
         }
         if kind == "command" {
-            let message = "command: expected a list, the program and each argument a string of its own";
+            let message = "command: expected a list of strings: the program and each argument";
             self.complain(setting.span.clone(), message.to_owned());
             return None;
         }
@@ -205,7 +208,7 @@ impl<'a> Reader<'a> {
                 "quorum" | "quorum-max" => (kind == "process", "process"),
                 "status" | "text" => (kind == "http", "http"),
                 "initially" | "inverted" | "down-delay" | "up-delay" => {
-                    (kind != "file", "all kinds but file, whose number counts as it is")
+                    (kind != "file", "all kinds but file")
                 }
                 _ => (true, ""),
             };

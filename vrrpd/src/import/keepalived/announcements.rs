@@ -99,14 +99,14 @@ impl Garp {
                         &line.place,
                         RemarkKind::Differs,
                         "interfaces",
-                        "the pauses are kept on each of these interfaces by itself",
+                        "the pauses apply to each of these interfaces separately",
                     );
                 }
                 keyword => imported.remark(
                     &line.place,
                     RemarkKind::LeftOut,
                     keyword,
-                    "keepalived does not know this either and ignores it",
+                    "unknown to keepalived too, which ignores it",
                 ),
             }
         }

@@ -143,7 +143,7 @@ impl Instance {
                             &child.place,
                             RemarkKind::LeftOut,
                             keyword,
-                            "keepalived does not know this either and ignores it",
+                            "unknown to keepalived too, which ignores it",
                         ),
                     }
                 }
@@ -250,7 +250,7 @@ impl Instance {
                     &line.place,
                     RemarkKind::Differs,
                     "nopreempt",
-                    "does not count beside `state MASTER`, as with keepalived: this router preempts",
+                    "has no effect with `state MASTER`, as in keepalived: this router preempts",
                 );
             } else {
                 router.set(Key::Preempt, "false");
@@ -317,11 +317,11 @@ impl Instance {
         match value::duration(text) {
             _ if self.is_master => remark(
                 RemarkKind::Differs,
-                "does not count beside `state MASTER`, as with keepalived: this router preempts at once"
+                "has no effect with `state MASTER`, as in keepalived: this router preempts at once"
                     .to_owned(),
             ),
             _ if self.nopreempt.is_some() => {
-                remark(RemarkKind::Differs, "does not count beside nopreempt, as with keepalived".to_owned());
+                remark(RemarkKind::Differs, "has no effect with nopreempt, as in keepalived".to_owned());
             }
             Ok(delay) if delay <= LONGEST_PREEMPT_DELAY => router.set(Key::PreemptDelay, text),
             Ok(_) | Err(_) => remark(
@@ -350,7 +350,7 @@ impl Instance {
                 &kind.place,
                 RemarkKind::LeftOut,
                 "auth_type",
-                "there is no auth_pass; keepalived does without authentication too",
+                "auth_pass missing; keepalived uses no authentication either",
             ),
             "PASS" => match std::str::from_utf8(octets) {
                 Ok(text) => router.set(Key::Auth, format!("pw/{text}")),
@@ -372,7 +372,7 @@ impl Instance {
                 &kind.place,
                 RemarkKind::LeftOut,
                 "auth_type",
-                format!("{other:?} is neither PASS nor AH; keepalived does without authentication too"),
+                format!("{other:?} is neither PASS nor AH; keepalived uses no authentication either"),
             ),
         }
     }

@@ -52,7 +52,7 @@ pub(super) const LEFT_OUT: [(&[&str], &str); 8] = [
     (&["notify_master_rx_lower_pri"], "no script is called for this; the log has it"),
     (
         &["notify_deleted", "notify_priority_changes"],
-        "scripts and FIFOs are told of transitions only; `atropos --events` prints changes of the priority too",
+        "scripts and FIFOs get transitions only; `atropos --events` prints changes of the priority too",
     ),
     (&["use_ipvlan"], "not supported; without it the addresses are on the interface itself"),
     (&["use_vmac_addr"], "only the addresses on the interface of the router have its virtual MAC address"),
@@ -114,7 +114,7 @@ pub(super) const GLOBAL_LEFT_OUT: [(&[&str], &str); 14] = [
             "smtp_alert_checker",
             "no_email_faults",
         ],
-        "no mail is sent; a script (`up`, `down`) or `atropos --events` can tell others of a transition",
+        "no mail is sent; a script (`up`, `down`) or `atropos --events` can notify others of a transition",
     ),
     (
         &[
@@ -158,16 +158,16 @@ pub(super) const GLOBAL_LEFT_OUT: [(&[&str], &str); 14] = [
             "enable_dbus",
             "dbus_service_name",
         ],
-        "SNMP and D-Bus are not supported; `atropos --state --json` and `atropos --events` tell the same",
+        "SNMP and D-Bus are not supported; `atropos --state --json` and `atropos --events` provide the same data",
     ),
     (
         &["vrrp_notify_fifo_script", "notify_fifo_script"],
-        "start the program that reads the FIFO as a service of its own",
+        "start the program that reads the FIFO as a separate service",
     ),
     (&["fifo_write_vrrp_states_on_reload"], "a reload writes transitions only"),
     (
         &["vrrp_notify_priority_changes"],
-        "scripts and FIFOs are told of transitions only; `atropos --events` prints changes of the priority too",
+        "scripts and FIFOs get transitions only; `atropos --events` prints changes of the priority too",
     ),
     (&["vmac_prefix"], "set vmac-name of each router"),
     (&["vmac_addr_prefix"], "an address has no virtual MAC address of its own"),
@@ -175,7 +175,7 @@ pub(super) const GLOBAL_LEFT_OUT: [(&[&str], &str); 14] = [
     (&["net_namespace", "net_namespace_ipvs"], "start vrrpd in that namespace: ip netns exec NAME vrrpd …"),
     (
         &["vrrp_rt_priority", "vrrp_rlimit_rttime", "vrrp_cpu_affinity", "umask"],
-        "the unit of the service says it: CPUSchedulingPriority=, CPUAffinity=, UMask=",
+        "set it in the unit of the service: CPUSchedulingPriority=, CPUAffinity=, UMask=",
     ),
     (
         &["startup_script", "startup_script_timeout", "shutdown_script", "shutdown_script_timeout"],
@@ -190,12 +190,12 @@ pub(super) const GLOBAL_LEFT_OUT: [(&[&str], &str); 14] = [
             "data_use_instance",
             "include_check",
         ],
-        "a reload is asked for with SIGHUP; a file with mistakes is not put in force",
+        "SIGHUP reloads the file; a file with mistakes is not applied",
     ),
 ];
 
 /// Why a keyword is left out, if keepalived knows it.
 pub(super) fn reason(lists: &[(&[&str], &'static str)], keyword: &str) -> &'static str {
     let known = lists.iter().find(|(keywords, _)| keywords.contains(&keyword));
-    known.map_or("keepalived does not know this either and ignores it", |(_, reason)| reason)
+    known.map_or("unknown to keepalived too, which ignores it", |(_, reason)| reason)
 }

@@ -127,8 +127,8 @@ fn unreadable_input_is_refused_with_its_position() {
             "vrrp_instance V {\ninterface eth0\nvirtual_router_id 5\nversion 3\n}\n",
             "k.conf:1: vrrp_instance V has no virtual_ipaddress",
         ),
-        ("# nothing\n", "k.conf:1: there is no vrrp_instance"),
-        ("~SEQ(A,--9223372036854775808,1) x\n", "k.conf:1: there is no vrrp_instance"),
+        ("# nothing\n", "k.conf:1: no vrrp_instance found"),
+        ("~SEQ(A,--9223372036854775808,1) x\n", "k.conf:1: no vrrp_instance found"),
     ] {
         let error = of(text).expect_err(text).to_string();
         assert!(error.starts_with(message), "{text:?}: {error}");
@@ -281,6 +281,6 @@ fn a_word_unknown_to_keepalived_is_reported_as_unknown() {
     ] {
         let remarks = of(&text).expect("can be read").remarks;
         let messages: Vec<_> = remarks.iter().map(|remark| remark.message.as_str()).collect();
-        assert_eq!(messages, ["keepalived does not know this either and ignores it"], "{text}");
+        assert_eq!(messages, ["unknown to keepalived too, which ignores it"], "{text}");
     }
 }

@@ -236,7 +236,7 @@ impl Reader<'_> {
             files.extend(self.surroundings.matching(&directory.join(pattern).to_string_lossy()));
         }
         if files.is_empty() && !pattern.contains(['*', '?', '[', '{']) {
-            let message = format!("{pattern} cannot be found; keepalived goes on without it too");
+            let message = format!("{pattern} not found; keepalived continues without it too");
             self.remark(place, RemarkKind::LeftOut, "include", message);
         }
         let own = self.variables.get("_PWD").cloned();
@@ -419,9 +419,9 @@ mod tests {
     #[test]
     fn lines_that_keepalived_ignores_are_left_out_with_their_position() {
         for (text, remark) in [
-            ("include none\n", "k.conf:1: left out: include: none cannot be found; "),
-            ("$D=a\ninclude $D.conf\n", "k.conf:2: left out: include: $D.conf cannot be found; "),
-            ("include \"c\"\n", "k.conf:1: left out: include: \"c\" cannot be found; "),
+            ("include none\n", "k.conf:1: left out: include: none not found; "),
+            ("$D=a\ninclude $D.conf\n", "k.conf:2: left out: include: $D.conf not found; "),
+            ("include \"c\"\n", "k.conf:1: left out: include: \"c\" not found; "),
             ("~SEQ(A,1,x) y\n", "k.conf:1: left out: ~SEQ: ~SEQ takes a name and numbers"),
             ("~SEQ(A,1,0,2) y\n", "k.conf:1: left out: ~SEQ: ~SEQ has step 0 "),
             ("~SEQ(A,3,1,1) y\n", "k.conf:1: left out: ~SEQ: ~SEQ has step 1 "),

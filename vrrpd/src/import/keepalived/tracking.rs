@@ -68,12 +68,12 @@ impl Definitions {
         let mut definitions = Self::default();
         for (node, kind) in nodes.iter().filter_map(|node| Some((node, Kind::of(node.keyword())?))) {
             let Some(name) = node.argument() else {
-                imported.remark(&node.place, RemarkKind::LeftOut, node.keyword(), "it has no name");
+                imported.remark(&node.place, RemarkKind::LeftOut, node.keyword(), "name missing");
                 continue;
             };
             let key = (kind, name.to_owned());
             if definitions.0.contains_key(&key) {
-                let message = format!("there are two of the name {name}; keepalived uses the first");
+                let message = format!("duplicate name {name}; keepalived uses the first");
                 imported.remark(&node.place, RemarkKind::LeftOut, node.keyword(), message);
                 continue;
             }
@@ -168,7 +168,7 @@ impl Weight {
 fn weight(words: &[String], line: &Node, imported: &mut Imported) -> Option<Weight> {
     let [keyword, number, rest @ ..] = words else { return None };
     if keyword != "weight" {
-        imported.remark(&line.place, RemarkKind::LeftOut, keyword, "keepalived does not know this either");
+        imported.remark(&line.place, RemarkKind::LeftOut, keyword, "unknown to keepalived too");
         return None;
     }
     let is_reversed = rest.first().is_some_and(|word| word == "reverse");
@@ -237,13 +237,13 @@ fn script(node: &Node, defaults: &Defaults, imported: &mut Imported) -> Read {
             "user" => user = user_of(line.words.get(1..).unwrap_or_default()),
             "init_fail" => is_failing = true,
             keyword => {
-                let message = "keepalived does not know this either and ignores it";
+                let message = "unknown to keepalived too, which ignores it";
                 imported.remark(&line.place, RemarkKind::LeftOut, keyword, message);
             }
         }
     }
     if command.is_empty() {
-        imported.remark(&node.place, RemarkKind::LeftOut, "vrrp_script", "it has no script to run");
+        imported.remark(&node.place, RemarkKind::LeftOut, "vrrp_script", "script missing");
         return None;
     }
     let mut settings = Vec::new();
@@ -317,14 +317,13 @@ fn process(node: &Node, imported: &mut Imported) -> Read {
         let value = line.argument().unwrap_or_default();
         match line.keyword() {
             "process" if line.words.len() > 2 => {
-                let message =
-                    "a process is known by its name, without parameters; track a command, such as pgrep -f";
+                let message = "a process is identified by its name, without parameters; track a command, such as pgrep -f";
                 imported.remark(&line.place, RemarkKind::LeftOut, "process", message);
                 return None;
             }
             "process" => name = Some(value.rsplit('/').next().unwrap_or_default().to_owned()),
             "full_command" | "param_match" => {
-                let message = "a process is known by its name, without parameters";
+                let message = "a process is identified by its name, without parameters";
                 imported.remark(&line.place, RemarkKind::LeftOut, line.keyword(), message);
                 return None;
             }
@@ -340,13 +339,13 @@ fn process(node: &Node, imported: &mut Imported) -> Read {
                 down.clone_from(&up);
             }
             keyword => {
-                let message = "keepalived does not know this either and ignores it";
+                let message = "unknown to keepalived too, which ignores it";
                 imported.remark(&line.place, RemarkKind::LeftOut, keyword, message);
             }
         }
     }
     let Some(name) = name.filter(|name| !name.is_empty()) else {
-        imported.remark(&node.place, RemarkKind::LeftOut, node.keyword(), "it has no process");
+        imported.remark(&node.place, RemarkKind::LeftOut, node.keyword(), "process missing");
         return None;
     };
     settings.insert(0, ("process", Setting::Text(name)));
@@ -379,13 +378,13 @@ fn file(node: &Node, imported: &mut Imported) -> Read {
                 imported.remark(&line.place, RemarkKind::LeftOut, "init_file", message);
             }
             keyword => {
-                let message = "keepalived does not know this either and ignores it";
+                let message = "unknown to keepalived too, which ignores it";
                 imported.remark(&line.place, RemarkKind::LeftOut, keyword, message);
             }
         }
     }
     let Some(path) = path else {
-        imported.remark(&node.place, RemarkKind::LeftOut, node.keyword(), "it has no file");
+        imported.remark(&node.place, RemarkKind::LeftOut, node.keyword(), "file missing");
         return None;
     };
     Some((vec![("file", Setting::Text(path))], said))

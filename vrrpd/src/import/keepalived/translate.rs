@@ -16,11 +16,11 @@ use crate::config::{LONGEST_START_DELAY, value as read};
 const LEFT_OUT: [(&[&str], &str); 5] = [
     (
         &["virtual_server", "virtual_server_group", "SSL"],
-        "IPVS load balancing is not part of this daemon; keepalived can go on doing it with this block alone",
+        "IPVS load balancing is not part of this daemon; keepalived can continue to do it with this block alone",
     ),
     (
         &["static_ipaddress", "static_routes", "static_rules", "track_group"],
-        "addresses, routes and rules that do not depend on VRRP belong into the network configuration of the system",
+        "addresses, routes and rules that do not depend on VRRP belong in the network configuration of the system",
     ),
     (&["bfd_instance"], "BFD is not supported"),
     (&["net_namespace", "net_namespace_ipvs"], "start vrrpd in that namespace: ip netns exec NAME vrrpd …"),
@@ -31,7 +31,7 @@ const LEFT_OUT: [(&[&str], &str); 5] = [
 pub(super) fn translate(file: &Path, nodes: &[Node], remarks: Vec<Remark>) -> Result<Imported, ImportError> {
     if nodes.iter().all(|node| node.keyword() != "vrrp_instance") {
         let place = SourceLine { file: file.into(), line: 1 };
-        return Err(ImportError::Wrong { place, message: "there is no vrrp_instance".to_owned() });
+        return Err(ImportError::Wrong { place, message: "no vrrp_instance found".to_owned() });
     }
     let mut imported = Imported { remarks, ..Imported::default() };
     let mut defaults = Defaults::default();
@@ -63,7 +63,7 @@ pub(super) fn translate(file: &Path, nodes: &[Node], remarks: Vec<Remark>) -> Re
                         &node.place,
                         RemarkKind::LeftOut,
                         "vrrp_instance",
-                        format!("there are two of the name {name}; keepalived uses the first"),
+                        format!("duplicate name {name}; keepalived uses the first"),
                     );
                     continue;
                 }

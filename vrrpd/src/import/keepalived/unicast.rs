@@ -129,7 +129,7 @@ fn min_ttl(line: &Node, imported: &mut Imported) -> Option<u8> {
                     &line.place,
                     RemarkKind::LeftOut,
                     "max_ttl",
-                    "there is no upper bound of a TTL",
+                    "an upper bound of the TTL is not supported",
                 );
             }
             (keyword, _) => {

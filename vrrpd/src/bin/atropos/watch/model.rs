@@ -98,7 +98,7 @@ impl Model {
     /// The question that waits for yes or no.
     pub(super) fn question(&self) -> Option<String> {
         let wanted = self.pending.as_ref()?;
-        let what = if wanted.change == Change::Backup { "stand back" } else { "take part again" };
+        let what = if wanted.change == Change::Backup { "go to backup" } else { "end backup" };
         Some(format!("{}: {what}? y/n", wanted.selector.routers.join(" and ")))
     }
 
@@ -126,7 +126,7 @@ impl Model {
         for row in self.rows.values_mut() {
             row.trouble = Some(match survey.daemons.get(&row.socket) {
                 Some(Answer::Silence(why)) => why.clone(),
-                Some(Answer::Routers(_)) => "the daemon does not serve it any more".to_owned(),
+                Some(Answer::Routers(_)) => "no longer served by the daemon".to_owned(),
                 None => "the daemon is gone".to_owned(),
             });
             row.kernel = None;

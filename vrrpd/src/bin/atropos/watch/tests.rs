@@ -106,7 +106,7 @@ fn eighty_columns_hold_a_line_for_each_router_and_the_transitions_of_the_chosen_
     let oldest = lines.iter().position(|line| line == "  2026-01-31T09:00:00.000Z  INIT -> BACKUP  start-up");
     assert!(newest.is_some() && newest < oldest, "{lines:#?}");
     assert!(lines.iter().any(|line| line == "  rejects    auth=4 ttl=3"), "{lines:#?}");
-    assert_eq!(lines[23], "q quit   up/down choose   b stand back   m take part again");
+    assert_eq!(lines[23], "q quit   up/down select   b backup   m master");
 }
 
 #[test]
@@ -153,10 +153,7 @@ fn daemon_that_does_not_answer_or_is_gone_is_shown_until_it_answers_again() {
     model.hear(survey([("vrrpd.sock", silence)]));
     let lines = drawn(&mut model, 80, 24);
     assert!(lines[2].starts_with(">eth0/51         silent "), "{}", lines[2]);
-    assert!(
-        lines.iter().any(|line| line.contains("does not answer; this is what it said last")),
-        "{lines:#?}"
-    );
+    assert!(lines.iter().any(|line| line.contains("does not answer; last known state")), "{lines:#?}");
     assert!(lines[0].ends_with("0 FAULT, 1 silent"), "{}", lines[0]);
 
     model.hear(survey([]));
@@ -194,7 +191,7 @@ fn nothing_changes_before_a_yes() {
     let mut model = model(routers([router(51, "master"), router(52, "backup")]));
     press(&mut model, KeyCode::Down);
     assert_eq!(press(&mut model, KeyCode::Char('b')), Step::Stay);
-    assert_eq!(drawn(&mut model, 80, 24)[23], "eth0/52: stand back? y/n");
+    assert_eq!(drawn(&mut model, 80, 24)[23], "eth0/52: go to backup? y/n");
     for no in [KeyCode::Char('n'), KeyCode::Char('q'), KeyCode::Enter, KeyCode::Esc, KeyCode::Char('b')] {
         model.key(KeyEvent::new(KeyCode::Char('b'), KeyModifiers::NONE));
         assert_eq!(press(&mut model, no), Step::Stay, "{no:?}");
@@ -206,8 +203,8 @@ fn nothing_changes_before_a_yes() {
         let wanted = Wanted { socket: Path::new(DIR).join("vrrpd.sock"), selector, change };
         assert_eq!(press(&mut model, KeyCode::Char('y')), Step::Change(wanted));
     }
-    model.hear(News::Said("only root may ask".to_owned()));
-    assert_eq!(drawn(&mut model, 80, 24)[23], "only root may ask");
+    model.hear(News::Said("permission denied: only root may connect".to_owned()));
+    assert_eq!(drawn(&mut model, 80, 24)[23], "permission denied: only root may connect");
 }
 
 #[test]
@@ -217,7 +214,7 @@ fn change_is_for_one_router_alone_though_another_family_has_the_same_vrid() {
     for (key, name) in [(KeyCode::Home, "eth0/51"), (KeyCode::End, "eth0/51-ipv6")] {
         press(&mut model, key);
         press(&mut model, KeyCode::Char('b'));
-        assert_eq!(model.question(), Some(format!("{name}: stand back? y/n")));
+        assert_eq!(model.question(), Some(format!("{name}: go to backup? y/n")));
         let selector = Selector { routers: vec![name.to_owned()], ..Selector::default() };
         let socket = Path::new(DIR).join("vrrpd.sock");
         let wanted = Wanted { socket, selector, change: Change::Backup };
@@ -259,8 +256,11 @@ fn without_reports_the_view_shows_that() {
     assert_eq!(lines[23], "asking");
     model.hear(survey([]));
     assert_eq!(drawn(&mut model, 80, 24)[23], "no virtual router; waiting for one");
-    model.hear(survey([("vrrpd_eth0_51.sock", Answer::Silence("only root may ask".to_owned()))]));
-    assert_eq!(drawn(&mut model, 80, 24)[23], "vrrpd_eth0_51.sock: only root may ask");
+    model.hear(survey([(
+        "vrrpd_eth0_51.sock",
+        Answer::Silence("permission denied: only root may connect".to_owned()),
+    )]));
+    assert_eq!(drawn(&mut model, 80, 24)[23], "vrrpd_eth0_51.sock: permission denied: only root may connect");
 }
 
 #[test]

@@ -183,7 +183,7 @@ fn rejects(router: &RouterReport) -> impl Iterator<Item = (&str, u64)> {
 fn detail_of(row: &Row, theme: Theme, height: usize) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     if let Some(trouble) = &row.trouble {
-        let last = if row.report.is_some() { "; this is what it said last" } else { "" };
+        let last = if row.report.is_some() { "; last known state" } else { "" };
         lines.push(Line::styled(format!("  {trouble}{last}"), theme.of("silent")));
     }
     let Some(router) = &row.report else {
@@ -225,7 +225,7 @@ fn last_line(model: &Model, theme: Theme) -> Line<'static> {
         return Line::from(question).style(Modifier::BOLD);
     }
     model.remark().map_or_else(
-        || Line::from("q quit   up/down choose   b stand back   m take part again"),
+        || Line::from("q quit   up/down select   b backup   m master"),
         |remark| Line::styled(remark, theme.of("silent")),
     )
 }
