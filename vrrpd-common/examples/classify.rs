@@ -1,4 +1,4 @@
-//! Classifies a frame again and again: `classify TIMES HEX`. A test runs it under callgrind, which counts the instructions.
+//! Classifies a frame repeatedly: `classify TIMES HEX`. A test runs it under callgrind, which counts the instructions.
 
 use std::env;
 use std::hint::black_box;
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use vrrpd_common::classify::{AddressUse, Expect, RouterKey, Routers};
 use vrrpd_common::{Auth, Family, Interval, Version, Vrid, classify};
 
-/// An interface with the one virtual router 51, of version 3 over IPv4.
+/// An interface with one virtual router, 51, of version 3 over IPv4.
 struct One(Expect);
 
 impl Routers for One {
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The octets that hexadecimal digits stand for.
+/// Parses hexadecimal digits.
 fn octets(hex: &str) -> Option<Vec<u8>> {
     let pairs = (0..hex.len()).step_by(2).map(|at| hex.get(at..at + 2));
     pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()

@@ -1,5 +1,5 @@
-//! Gives a router the same event again and again: `router backup|master TIMES`. A test runs it under callgrind, which counts
-//! the instructions: those of a Backup that hears its master, or of a Master whose next advert is due.
+//! Hands the same event to a router repeatedly: `router backup|master TIMES`. A test runs it under callgrind, which
+//! counts the instructions of a Backup that hears its master, or of a Master whose next advert is due.
 
 use std::env;
 use std::hint::black_box;
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         }
         StateName::Backup
     } else {
-        // Once to become Master.
+        // One more, to become Master.
         for _ in 0..=times {
             now = router.deadline().unwrap_or(now);
             router.handle(now, black_box(Event::Timer), &mut emit);

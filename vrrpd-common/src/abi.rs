@@ -1,4 +1,4 @@
-//! What the daemon and the program in the kernel share: layouts, and nothing else.
+//! Memory layouts shared by the daemon and the program in the kernel.
 //!
 //! A process has one set of maps for all its interfaces. Each virtual router has a place in them, an array index that the
 //! daemon chooses; a hash map finds the place by interface and [`slot`], see [`place_key`]. Each interface has pins of the
@@ -9,8 +9,8 @@
 //! reads [`RouterRecord`]s, which it maps into memory, and takes [`KernelEvent`]s from the ring buffer. [`crate::watch`]
 //! says what the figures mean and who changes them.
 //!
-//! Every type here is plain old data without padding; times are nanoseconds of `CLOCK_MONOTONIC`, 0 meaning never;
-//! numbers are in the machine's order, addresses in that of the wire.
+//! All types are plain old data without padding. Times are nanoseconds of `CLOCK_MONOTONIC`, 0 meaning never. Numbers
+//! are in native byte order, addresses in network byte order.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -74,18 +74,18 @@ pub fn router_at(slot: u32) -> Option<(Family, Vrid)> {
     Some((family, Vrid::new(low)?))
 }
 
-/// What the kernel does with the adverts for a virtual router.
+/// The role of a virtual router, which determines how the kernel handles its adverts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(u8)]
 pub enum KernelRole {
-    /// It is not ours: nothing.
+    /// Not ours: ignored.
     #[default]
     None,
-    /// It takes no part: noted, consumed.
+    /// Does not take part: adverts are recorded and consumed.
     Init,
-    /// Noted, and the master's silence timed (RFC 9568 §6.4.2).
+    /// Adverts are recorded, and the master-down timer runs (RFC 9568 §6.4.2).
     Backup,
-    /// Reported (RFC 9568 §6.4.3).
+    /// Adverts are reported (RFC 9568 §6.4.3).
     Master,
 }
 
@@ -102,7 +102,7 @@ impl KernelRole {
     }
 }
 
-/// What the kernel has to know of a virtual router.
+/// The configuration of a virtual router in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -110,19 +110,19 @@ impl KernelRole {
 pub struct KernelConfig {
     /// Digest of our own virtual addresses.
     pub addresses: u64,
-    /// After a report of something that is not urgent, the next one comes no sooner than this, in nanoseconds.
+    /// Minimum nanoseconds between non-urgent reports.
     pub report_spacing: u64,
-    /// The address our own adverts come from; IPv4 in the first four octets.
+    /// Source address of our own adverts; IPv4 in the first four octets.
     pub source: [u8; 16],
     /// Data of authentication type 1.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub auth_data: [u8; 8],
-    /// The broadcast address of our subnet; zero: it has none, or is not known.
+    /// The broadcast address of our subnet; zero: none or unknown.
     pub broadcast: [u8; 4],
-    /// Another number whenever what adverts have to look like changes, so that who has checked one by half of the old
-    /// and half of the new notices. KernelRole, priority and switches of the election may change without it.
+    /// Changed with the checks of adverts, to detect an advert that was checked while they changed. Role, priority and
+    /// election flags may change without it.
     pub generation: u32,
-    /// The VLAN in which it lives, 0 for none.
+    /// The VLAN of the virtual router, 0 for none.
     pub vlan: u16,
     /// Our own interval in centiseconds.
     pub interval: u16,
@@ -130,37 +130,37 @@ pub struct KernelConfig {
     pub role: u8,
     /// The protocol version's number.
     pub version: u8,
-    /// The priority in force.
+    /// The effective priority.
     pub priority: u8,
-    /// The lowest TTL or hop limit to take.
+    /// The minimum TTL or hop limit.
     pub min_ttl: u8,
-    /// Authentication type, 0 to 2. The kernel verifies no Authentication Header: with type 2 it discards what comes
-    /// without one, and leaves what has one to the daemon.
+    /// Authentication type, 0 to 2. The kernel does not verify Authentication Headers: with type 2 it discards adverts
+    /// without one, and leaves those with one to the daemon.
     pub auth_kind: u8,
     /// A set of [`flag`]s.
     pub flags: u8,
-    /// The longest Master_Adver_Interval to reckon with, in centiseconds; 0: no limit.
+    /// The maximum Master_Adver_Interval in use, in centiseconds; 0: no limit.
     pub max_learned_interval: u16,
     /// The lowest priority of a master that a Backup follows: its own if it preempts, 1 if it follows every master.
     pub lowest_followed: u8,
-    /// How many intervals of silence make a master lost, besides Skew_Time.
+    /// Number of intervals without an advert, in addition to Skew_Time, after which a master counts as down.
     pub down_multiplier: u8,
     /// Zero.
     pub reserved: [u8; 2],
 }
 
-/// The MAC addresses to which an interface takes in frames: its own, and the one that it had before it got a virtual one.
-/// The same twice where there is one only.
+/// The MAC addresses that an interface accepts: its own, and the previous one while it has a virtual one. Both are
+/// equal if there is only one.
 pub type Stations = [u64; 2];
 
-/// A MAC address as [`Stations`] holds it.
+/// A MAC address in the format of [`Stations`].
 #[inline(always)]
 pub const fn station(mac: MacAddr) -> u64 {
     let [a, b, c, d, e, f] = mac.0;
     u64::from_be_bytes([0, 0, a, b, c, d, e, f])
 }
 
-/// Stands for all virtual routers of a family in an [`address_key`]: the [`slot`] that VRID 0 would have.
+/// Represents all virtual routers of a family in an [`address_key`]: the [`slot`] that VRID 0 would have.
 #[inline(always)]
 pub const fn any_router(family: Family) -> u32 {
     match family {
@@ -190,19 +190,19 @@ pub fn address_key(interface: u32, slot: u32, address: IpAddr) -> [u8; 24] {
 pub mod flag {
     /// [`super::KernelConfig::source`] is set.
     pub const SOURCE: u8 = 1 << 1;
-    /// A version 2 interval other than ours is taken.
+    /// A version 2 interval other than ours is accepted.
     pub const ACCEPT_INTERVAL_MISMATCH: u8 = 1 << 2;
-    /// Only [`super::KernelConfig::addresses`] are taken, unless from their owner.
+    /// Only [`super::KernelConfig::addresses`] are accepted, unless from their owner.
     pub const REQUIRE_ADDRESSES: u8 = 1 << 3;
-    /// What was handled is passed on, so that others see it.
+    /// Handled adverts are passed on to other receivers.
     pub const PASS_ON: u8 = 1 << 4;
-    /// Adverts without addresses are taken.
+    /// Adverts without addresses are accepted.
     pub const ACCEPT_NO_ADDRESSES: u8 = 1 << 5;
     /// Only unicast adverts from peers to [`super::KernelConfig::source`] are accepted.
     pub const PEERS: u8 = 1 << 6;
 }
 
-/// What the daemon asks of the kernel.
+/// A command of the daemon to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
@@ -217,17 +217,17 @@ pub struct KernelCommand {
     pub place: u32,
     /// Backup: when Master_Down_Timer runs out.
     pub deadline: u64,
-    /// When the daemon last read the record before it gave this command. What came in since then it did not know of,
-    /// and that moves the deadline; what came before it has taken into account, or left out on purpose.
+    /// When the daemon last read the record before this command. Later adverts were unknown to it and move the
+    /// deadline; earlier ones were taken into account.
     pub known_until: u64,
     /// Backup: Master_Adver_Interval in centiseconds.
     pub master_interval: u16,
     /// Zero.
     pub reserved: [u8; 2],
-    /// The kernel's answer: 0, or a negated errno. The first command for a slot may fail with `ENOMEM` although there is
-    /// memory: newer kernels make a timer of what is at hand only. It has changed nothing and may be given again.
+    /// The kernel's answer: 0, or a negated errno. The first command for a slot may fail with `ENOMEM` although memory
+    /// is available: newer kernels allocate timers without sleeping. It has changed nothing and may be repeated.
     pub result: i32,
-    /// The virtual router's configuration from now on.
+    /// The new configuration of the virtual router.
     pub config: KernelConfig,
 }
 
@@ -239,7 +239,7 @@ const _: () = {
 };
 
 impl KernelConfig {
-    /// What an advert has to look like, for [`crate::classify`].
+    /// The checks of adverts, for [`crate::classify`].
     #[inline(always)]
     pub fn expect(&self, family: Family) -> Option<Expect> {
         Some(Expect {
@@ -263,7 +263,7 @@ impl KernelConfig {
         })
     }
 
-    /// Takes over what [`KernelConfig::expect`] gives back.
+    /// Sets the checks that [`KernelConfig::expect`] returns.
     #[must_use]
     pub fn expecting(mut self, expect: &Expect) -> Self {
         self.version = expect.version.number();
@@ -311,7 +311,7 @@ impl KernelConfig {
         }
     }
 
-    /// The longest Master_Adver_Interval to reckon with.
+    /// The maximum Master_Adver_Interval in use.
     #[inline(always)]
     pub fn max_learned_interval(&self) -> Interval {
         Interval::from_stored(self.max_learned_interval).unwrap_or(Interval::MAX)
@@ -323,7 +323,7 @@ impl KernelConfig {
         KernelRole::from_number(self.role)
     }
 
-    /// The protocol version that is spoken over this family.
+    /// The protocol version for this family.
     #[inline(always)]
     pub const fn version(&self, family: Family) -> Version {
         let version = if self.version == Version::V2.number() { Version::V2 } else { Version::V3 };
@@ -343,7 +343,7 @@ pub fn octets(address: IpAddr) -> [u8; 16] {
     }
 }
 
-/// An address out of sixteen octets.
+/// An address from sixteen octets.
 #[inline(always)]
 pub const fn address(family: Family, octets: [u8; 16]) -> IpAddr {
     match family {
@@ -355,7 +355,7 @@ pub const fn address(family: Family, octets: [u8; 16]) -> IpAddr {
     }
 }
 
-/// Sixteen octets as two numbers that order as the octets do.
+/// Sixteen octets as two numbers with the same order.
 #[inline(always)]
 pub(crate) const fn words(octets: [u8; 16]) -> (u64, u64) {
     let [a, b, c, d, e, f, g, h, low @ ..] = octets;

@@ -11,7 +11,7 @@ use crate::params::{Interval, Priority, Vrid};
 pub struct Advert {
     /// The virtual router it is for.
     pub vrid: Vrid,
-    /// The sender's priority; 0 when it resigns.
+    /// The sender's priority; 0: a resignation.
     pub priority: Priority,
     /// The sender's advertisement interval.
     pub interval: Interval,
@@ -19,14 +19,14 @@ pub struct Advert {
     pub source: IpAddr,
     /// The source MAC address of its frame.
     pub mac: MacAddr,
-    /// How many virtual addresses it announces.
+    /// Number of its virtual addresses.
     pub address_count: u8,
-    /// Which virtual addresses it announces, in any order.
+    /// Digest of its virtual addresses, in any order.
     pub addresses: AddressDigest,
 }
 
-/// A fingerprint of a set of addresses that does not depend on their order: enough to see that a peer announces
-/// others than we do, in constant space. Not proof against somebody who wants a collision.
+/// A fingerprint of a set of addresses, independent of their order: detects other addresses of a peer, in constant
+/// space. Not collision-resistant against attackers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AddressDigest(u64);
@@ -44,13 +44,13 @@ impl AddressDigest {
         digest
     }
 
-    /// Takes in an IPv4 address.
+    /// Adds an IPv4 address.
     #[inline(always)]
     pub fn add_ipv4(&mut self, octets: [u8; 4]) {
         self.0 = self.0.wrapping_add(mix(u64::from(u32::from_be_bytes(octets))));
     }
 
-    /// Takes in an IPv6 address.
+    /// Adds an IPv6 address.
     #[inline(always)]
     pub fn add_ipv6(&mut self, octets: [u8; 16]) {
         let [a, b, c, d, e, f, g, h, low @ ..] = octets;

@@ -1,13 +1,12 @@
-//! From the octets of a frame to an [`Advert`], or to the reason why it is none.
+//! From the octets of a frame to an [`Advert`], or to the reason why it is not one.
 //!
-//! This is the one parser of the receive path: the daemon runs it over slices, the program in the kernel over packet
-//! memory. Hence its form: each load goes through [`Octets`], loops have constant bounds, all reading is done before
-//! any judging (see [`Message`]), and a frame that is not VRRP is recognised in as few steps as possible. It never
-//! changes the frame, keeps no state, and judges one frame at a time: what an advert means is for [`crate::router`] to
-//! say.
+//! This is the only parser of the receive path: the daemon runs it on slices, the program in the kernel on packet
+//! memory. Therefore each load goes through [`Octets`], loops have constant bounds, everything is read before it is
+//! judged (see [`Message`]), and a frame that is not VRRP is recognised in as few steps as possible. It does not change
+//! the frame, keeps no state, and judges each frame alone; [`crate::router`] handles adverts.
 //!
-//! Start at [`classify()`]. The checks and their order are those of RFC 9568 §7.1 and RFC 3768 §7.1, with one
-//! addition: whether a virtual router is ours is asked first, so that a frame for others never counts against us.
+//! Start at [`classify()`]. The checks and their order are those of RFC 9568 §7.1 and RFC 3768 §7.1, with one addition:
+//! whether the virtual router is ours is checked first, so that a frame for others is never counted as our reject.
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -31,20 +30,22 @@ pub use authenticated::{Associations, classify_authenticated};
 use checks::{advert, check_ipv4_header, check_source, cut_short};
 pub use delivery::{AddressUse, Delivery};
 
-/// Which virtual routers an interface has.
+/// The virtual routers of an interface.
 pub trait Routers {
-    /// What an advert for this virtual router has to look like; `None` when it is not ours. `vlan` is 0 for frames
-    /// without a tag, and for those with a priority only.
+    /// The checks for this virtual router; `None` if it is not ours. `vlan` is 0 for untagged and priority-tagged
+    /// frames.
     fn expect(&self, vlan: u16, family: Family, vrid: Vrid) -> Option<Expect>;
 
-    /// Whether anything is expected for it, if that can be said with less effort. It is asked before the message is read.
+    /// Whether the virtual router may be ours, if that can be determined with less effort. Called before the message is
+    /// read.
     #[inline(always)]
     fn knows(&self, vlan: u16, family: Family, vrid: Vrid) -> bool {
         self.expect(vlan, family, vrid).is_some()
     }
 
-    /// What one of our virtual routers uses `address`, the source of an advert, for. Called before any check: in the kernel a
-    /// call clobbers registers, and the compiler might copy parts of an unfinished verdict that are not initialised.
+    /// The use of `address`, the source of an advert, by one of our virtual routers. Called before any check: in the
+    /// kernel a call clobbers registers, and the compiler might copy parts of an unfinished verdict that are not
+    /// initialised.
     fn use_of(&self, router: &RouterKey, address: IpAddr) -> AddressUse;
 
     /// Whether a router here accepts adverts to this address: its group, or its own address if it has peers.
@@ -61,37 +62,37 @@ pub trait Routers {
         Delivery::to_group(is_vrrp_group(destination))
     }
 
-    /// Whether the interface takes in frames to this address, which names one station. A packet socket has that from the
-    /// kernel (`PACKET_OTHERHOST`); a program before the network stack has to know.
+    /// Whether the interface accepts frames to this unicast MAC address. A packet socket gets that from the kernel
+    /// (`PACKET_OTHERHOST`); a program before the network stack must know it.
     #[inline(always)]
     fn receives(&self, _destination: MacAddr) -> bool {
         true
     }
 }
 
-/// What an advert for one of our virtual routers has to look like.
+/// The checks of adverts for one of our virtual routers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Expect {
-    /// The version we speak. Over IPv6 it is version 3 whatever this says.
+    /// Our protocol version. Over IPv6 version 3 applies for any value.
     pub version: Version,
     /// Our advertisement interval.
     pub interval: Interval,
     /// Our authentication; version 2 only.
     pub auth: Auth,
-    /// Our own primary address: what comes from it is our own frame come back.
+    /// Our own primary address: a frame from it is our own, looped back.
     pub source: Option<IpAddr>,
-    /// The broadcast address of the subnet that it is in, if that has one: nobody's own address.
+    /// The broadcast address of its subnet, if any, which no host can have.
     pub broadcast: Option<Ipv4Addr>,
-    /// Accept only unicast adverts from peers to `source`, each peer with a lowest TTL of its own; otherwise multicast.
+    /// Accept only unicast adverts from peers to `source`, each peer with its own minimum TTL; otherwise multicast.
     pub from_peers: bool,
-    /// The lowest TTL or hop limit of multicast: 255 on a link (RFC 9568 §5.1.1.3).
+    /// The minimum TTL or hop limit of multicast: 255 on a link (RFC 9568 §5.1.1.3).
     pub min_ttl: u8,
-    /// Take an interval other than ours in version 2, where RFC 3768 §7.1 says to discard.
+    /// Accept an interval other than ours in version 2, although RFC 3768 §7.1 requires to discard it.
     pub accept_interval_mismatch: bool,
-    /// Take adverts without addresses, where RFC 9568 §5.2.5 says to discard: ours have none either.
+    /// Accept adverts without addresses, although RFC 9568 §5.2.5 requires to discard them: ours have none either.
     pub accept_no_addresses: bool,
-    /// Take this list of addresses only, unless it comes from their owner (RFC 3768 §7.1); `None` takes any.
+    /// Accept only this list of addresses, unless from their owner (RFC 3768 §7.1); `None`: any.
     pub address_list: Option<AddressDigest>,
 }
 
@@ -106,59 +107,59 @@ pub struct RouterKey {
     pub vrid: Vrid,
 }
 
-/// What a frame is.
+/// The classification of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Classified {
-    /// No VRRP message to the group, or to a router that takes unicast: none of our business.
+    /// Not a VRRP message to the group or to a router with peers: ignored.
     NotVrrp,
-    /// For a virtual router that is not configured here: left to others, counted.
+    /// For a virtual router that is not configured here: passed on, and counted.
     NotOurs {
         /// The VLAN of the frame, 0 for none.
         vlan: u16,
         /// The address family.
         family: Family,
-        /// The VRID as it stands there: 0 is possible.
+        /// The VRID in the message, possibly 0.
         vrid_number: u8,
     },
     /// A VRRP message that failed a check.
     Reject {
         /// The check.
         rejection: Rejection,
-        /// The virtual router of ours that it names, and from whom it comes; `None` when it is too damaged to name one.
+        /// The virtual router of ours in the message, and its source; `None` if the message is too damaged.
         router: Option<(RouterKey, IpAddr)>,
     },
     /// A valid advert for one of our virtual routers.
     Advert {
         /// The virtual router.
         router: RouterKey,
-        /// What it says.
+        /// The advert.
         advert: Advert,
     },
 }
 
 /// The packet around a VRRP message.
 struct Packet {
-    /// Octets of it, as the IP header says.
+    /// Length according to the IP header, in octets.
     len: usize,
-    /// Octets of it and of any padding in the frame.
+    /// Octets present in the frame, including padding.
     there: usize,
-    /// Where the message begins.
+    /// Offset of the message.
     message: usize,
-    /// Octets of the message, as the IP header says.
+    /// Length of the message according to the IP header, in octets.
     message_len: usize,
     /// TTL or hop limit.
     hop_limit: u8,
     /// Source MAC address of the frame.
     mac: MacAddr,
-    /// Family and addresses.
+    /// Family and addresses, for the checksum.
     pseudo: PseudoHeader,
-    /// Whether it came in an Authentication Header that was verified.
+    /// Whether it has a verified Authentication Header.
     authenticated: bool,
-    /// How it came.
+    /// The verdict on its addresses.
     delivery: Delivery,
 }
 
-/// Says what a frame is, Ethernet header first.
+/// Classifies a frame, from its Ethernet header.
 #[inline(always)]
 pub fn classify<F: Octets + ?Sized, R: Routers + ?Sized>(frame: &F, routers: &R) -> Classified {
     let Some((link, at)) = EthernetRepr::parse(frame) else {
@@ -171,9 +172,9 @@ pub fn classify<F: Octets + ?Sized, R: Routers + ?Sized>(frame: &F, routers: &R)
     }
 }
 
-/// The same for a frame whose header `link` is, with an IPv4 packet at `at`. A program that knows what it has calls this or
-/// [`classify_ipv6`]: where both meet, the part of an address that IPv4 has not is in no register, and the kernel refuses that it
-/// is kept.
+/// Classifies a frame with the Ethernet header `link` and an IPv4 packet at `at`. A program that knows the kind of
+/// packet calls this or [`classify_ipv6`]: in a common path, a register for the rest of an address would be
+/// uninitialised for IPv4, which the kernel's verifier refuses.
 #[inline(always)]
 pub fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
     frame: &F,
@@ -198,7 +199,7 @@ pub fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
             Reject::Truncated.because(number(header_len), number(ipv4::HEADER_LEN))
         });
     }
-    // Before anything is read from the payload: in a later fragment it does not begin with a VRRP header.
+    // Before the payload is read: a later fragment does not begin with a VRRP header.
     if header.is_fragment() {
         return unnamed(is_for_us, || Reject::Fragment.because(header.fragment_offset(), 0));
     }
@@ -235,7 +236,7 @@ pub fn classify_ipv4<F: Octets + ?Sized, R: Routers + ?Sized>(
     verdict(router, &packet, checked)
 }
 
-/// The same for a frame with an IPv6 packet at `at`.
+/// Classifies a frame with an IPv6 packet at `at`.
 #[inline(always)]
 pub fn classify_ipv6<F: Octets + ?Sized, R: Routers + ?Sized>(
     frame: &F,
@@ -289,13 +290,13 @@ pub fn classify_ipv6<F: Octets + ?Sized, R: Routers + ?Sized>(
     verdict(router, &packet, checked)
 }
 
-/// Whether a frame is for another station alone: a guest on a bridge, say. It is none of ours, whatever it holds.
+/// Whether a frame is for another station only, for example a guest on a bridge. It is ignored, whatever its content.
 #[inline(always)]
 fn is_for_another<R: Routers + ?Sized>(destination: MacAddr, routers: &R) -> bool {
     !destination.is_group() && !routers.receives(destination)
 }
 
-/// The virtual router that a packet names, ours or not. Only the VRID is read, and only from inside the packet.
+/// The virtual router of a packet, ours or not. Reads only the VRID, and only inside the packet.
 #[inline(always)]
 fn find_router<F: Octets + ?Sized>(frame: &F, packet: &Packet, vlan: u16) -> Option<RouterKey> {
     if packet.message_len <= vrrp::field::VRID {
@@ -337,13 +338,13 @@ pub fn is_vrrp_group(address: IpAddr) -> bool {
     }
 }
 
-/// Nothing is expected for this virtual router.
+/// The verdict on a packet for a virtual router that is not ours.
 #[inline(always)]
 const fn not_ours(router: RouterKey) -> Classified {
     Classified::NotOurs { vlan: router.vlan, family: router.family, vrid_number: router.vrid.get() }
 }
 
-/// The verdict on a packet that names no router of ours: not VRRP, unless it was sent to an address of one of them. The
+/// The verdict on a packet without a router of ours: not VRRP, unless it was sent to an address of one of them. The
 /// address is looked up here, not first, so that the kernel's verifier follows the reading of a message only once.
 #[inline(always)]
 fn unnamed(is_for_us: impl Fn() -> bool, rejection: impl FnOnce() -> Rejection) -> Classified {

@@ -1,22 +1,22 @@
-//! What an advert does to a router: the decisions of RFC 9568 §6.4.2 and §6.4.3 alone, shared by the state machine
-//! and the program in the kernel.
+//! The effect of an advert on a router: the decisions of RFC 9568 §6.4.2 and §6.4.3, shared by the state machine and
+//! the program in the kernel.
 
 use core::net::IpAddr;
 
 use crate::params::Priority;
 
-/// What an advert does to a Backup (RFC 9568 §6.4.2).
+/// The effect of an advert on a Backup (RFC 9568 §6.4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackupVerdict {
-    /// The master leaves: wait for Skew_Time only.
+    /// The master resigns: wait for Skew_Time only.
     Resigned,
-    /// There is a master we accept: wait for Master_Down_Interval anew.
+    /// An acceptable master: restart the timer with Master_Down_Interval.
     Follow,
-    /// A lower master while we preempt: discarded, the timer runs on.
+    /// A lower master while we preempt: discarded, the timer continues.
     Discard,
 }
 
-/// What an advert does to a Master (RFC 9568 §6.4.3).
+/// The effect of an advert on a Master (RFC 9568 §6.4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MasterVerdict {
     /// Another router resigns: advertise at once, so that no other router takes over.
@@ -25,12 +25,12 @@ pub enum MasterVerdict {
     YieldToPriority,
     /// Equal priority and a greater address: become Backup.
     YieldToAddress,
-    /// We are the better one: advertise at once to say so.
+    /// We have precedence: advertise at once.
     Assert,
 }
 
-/// What an advert of priority `advert` does to a Backup that follows masters of priority `lowest_followed` and more: its
-/// own priority if it preempts, 1 if it follows every master.
+/// The effect of an advert of priority `advert` on a Backup that follows masters of priority `lowest_followed` and
+/// more: its own priority if it preempts, 1 if it follows every master.
 #[inline(always)]
 pub const fn backup_verdict(advert: Priority, lowest_followed: Priority) -> BackupVerdict {
     if advert.0 == Priority::RESIGN.0 {
@@ -42,7 +42,8 @@ pub const fn backup_verdict(advert: Priority, lowest_followed: Priority) -> Back
     }
 }
 
-/// What an advert of priority `advert` from `source` does to a Master of priority `own` that sends from `own_source`.
+/// The effect of an advert of priority `advert` from `source` on a Master of priority `own` that sends from
+/// `own_source`.
 ///
 /// Addresses compare as unsigned numbers in network order (RFC 9568 §6.4.3).
 #[inline(always)]
@@ -58,8 +59,8 @@ pub fn master_verdict(advert: Priority, source: IpAddr, own: Priority, own_sourc
     }
 }
 
-/// Compares as numbers: of octets the compiler would make a call to `memcmp`, which older kernels do not allow where the
-/// program in the kernel decides this.
+/// Compares numbers: for octets the compiler would call `memcmp`, which older kernels do not allow here in a BPF
+/// program.
 #[inline(always)]
 fn is_greater(a: IpAddr, b: IpAddr) -> bool {
     match (a, b) {

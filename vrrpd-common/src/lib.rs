@@ -1,10 +1,10 @@
 //! The Virtual Router Redundancy Protocol, pure.
 //!
-//! Everything here is a function of its arguments: no clock, no socket, no file, no allocation. The daemon, the
-//! programs in the kernel and the tests compile the same code.
+//! Everything here is a function of its arguments: no clock, no socket, no file, no allocation. The daemon, the BPF
+//! programs and the tests compile the same code.
 //!
-//! Start reading at [`classify`], which turns the octets of a frame into an [`Advert`] or the reason why it is
-//! none, and at [`router`], which turns adverts and deadlines into what the daemon has to do.
+//! Start reading at [`classify`], which turns the octets of a frame into an [`Advert`] or the reason why it is not one,
+//! and at [`router`], which turns adverts and deadlines into actions of the daemon.
 //!
 //! Sources are cited as RFC 9568 (VRRPv3, with its errata), RFC 3768 and RFC 2338 (VRRPv2).
 #![no_std]

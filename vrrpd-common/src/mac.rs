@@ -4,13 +4,13 @@ use core::fmt;
 
 use crate::params::{Family, Vrid};
 
-/// A 48-bit Ethernet address, in the order of the wire.
+/// A 48-bit Ethernet address, in network byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MacAddr(pub [u8; 6]);
 
 impl MacAddr {
-    /// All stations.
+    /// The broadcast address.
     pub const BROADCAST: Self = Self([0xff; 6]);
 
     /// The virtual router MAC address (RFC 9568 §7.3).
@@ -36,14 +36,14 @@ impl MacAddr {
     }
 }
 
-/// Text that is no MAC address.
+/// Text that is not a MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MacAddrError;
 
 impl core::str::FromStr for MacAddr {
     type Err = MacAddrError;
 
-    /// Reads six octets in hexadecimal, two digits each, between colons.
+    /// Parses six octets in hexadecimal, two digits each, separated by colons.
     fn from_str(text: &str) -> Result<Self, MacAddrError> {
         let mut mac = [0; 6];
         let mut parts = text.split(':');

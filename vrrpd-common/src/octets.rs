@@ -1,11 +1,11 @@
 //! Bounds-checked access to the octets of a frame.
 //!
-//! The one parser runs over a slice in user space and over packet memory in the kernel, where the verifier wants
-//! each load compared with the packet's end. This trait is all that the parser may use.
+//! The parser runs on a slice in user space and on packet memory in the kernel, where the verifier requires each load
+//! to be compared with the end of the packet. The parser uses this trait only.
 
-/// Octets that can be read at constant-size places.
+/// Octets that can be read in pieces of constant size.
 pub trait Octets {
-    /// How many octets there are.
+    /// Number of octets.
     fn len(&self) -> usize;
 
     /// Whether there is no octet at all.
@@ -13,7 +13,7 @@ pub trait Octets {
         self.len() == 0
     }
 
-    /// The `N` octets from `at` on; `None` unless all of them are there.
+    /// The `N` octets starting at `at`; `None` unless all of them exist.
     fn get<const N: usize>(&self, at: usize) -> Option<[u8; N]>;
 
     /// The octet at `at`.

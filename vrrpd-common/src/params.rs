@@ -1,5 +1,5 @@
-//! The parameters of a virtual router that go over the wire, each as a type that holds legal values only
-//! (RFC 9568 §5.2, §6.1; RFC 3768 §5.3, §6.1).
+//! The parameters of a virtual router on the wire, each as a type that holds valid values only (RFC 9568 §5.2, §6.1;
+//! RFC 3768 §5.3, §6.1).
 
 use core::fmt;
 use core::num::NonZeroU8;
@@ -17,7 +17,7 @@ pub struct Vrid(NonZeroU8);
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Priority(pub u8);
 
-/// The address family a virtual router serves; its VRIDs are a space of their own (RFC 9568 §1.1).
+/// The address family of a virtual router; the VRIDs of both families are separate (RFC 9568 §1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Family {
@@ -37,38 +37,38 @@ pub enum Version {
     V3,
 }
 
-/// Advertisement interval. Counted in centiseconds: 1 to 4095 in version 3 (RFC 9568 §5.2.7), whole seconds from 1
-/// to 255 in version 2 (RFC 3768 §5.3.7).
+/// Advertisement interval. In centiseconds: 1 to 4095 in version 3 (RFC 9568 §5.2.7), whole seconds from 1 to 255 in
+/// version 2 (RFC 3768 §5.3.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "u16", into = "u16"))]
 pub struct Interval(u16);
 
-/// Authentication of version 2: its type with the data that goes with it (RFC 2338 §5.3.6, §5.3.10; RFC 3768 keeps the
-/// fields and allows type 0 only). The data is a password: no output ever shows it.
+/// Authentication of version 2: its type and data (RFC 2338 §5.3.6, §5.3.10; RFC 3768 keeps the fields and allows type
+/// 0 only). The data is a password, which no output shows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Auth {
     /// Type 0: none. Its data is zero on transmission and ignored on receipt.
     None,
     /// Type 1: a simple password of up to eight octets, zero-padded on the right.
-    // A secret is in nothing that is written down.
+    // Secrets are never serialized.
     Simple(#[cfg_attr(feature = "serde", serde(skip))] [u8; Auth::DATA_LEN]),
     /// Type 2: an Authentication Header before the message (RFC 2338 §5.3.6.3). The data in the message is zero on
     /// transmission and ignored on receipt.
     Ah,
 }
 
-/// Why a span of time is no advertisement interval of a protocol version.
+/// Why a duration is not a valid advertisement interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IntervalError {
-    /// Nothing would ever be sent in time.
+    /// The interval is zero.
     Zero,
-    /// Version 2 counts in whole seconds.
+    /// Version 2 has whole seconds only.
     NotWholeSeconds,
-    /// More than the field on the wire can say.
+    /// More than the field on the wire can hold.
     TooLong {
-        /// The longest interval the version can say.
+        /// The longest interval of the version.
         most: Interval,
     },
 }
@@ -95,13 +95,13 @@ impl fmt::Display for Vrid {
 }
 
 impl Priority {
-    /// Said by a master that leaves (RFC 9568 §5.2.4).
+    /// The priority of a resignation (RFC 9568 §5.2.4).
     pub const RESIGN: Self = Self(0);
-    /// The lowest that competes.
+    /// The lowest priority of an election.
     pub const LOWEST: Self = Self(1);
     /// The default of a backup (RFC 9568 §6.1).
     pub const DEFAULT: Self = Self(100);
-    /// The highest of a router that does not own the addresses.
+    /// The highest priority of a router that does not own the addresses.
     pub const HIGHEST: Self = Self(254);
     /// The owner of the addresses (RFC 9568 §5.2.4).
     pub const OWNER: Self = Self(255);
@@ -146,7 +146,7 @@ impl Version {
         }
     }
 
-    /// The version of a router that is set to this one and lives in this family: over IPv6 there is version 3 only.
+    /// The version of a router configured with this one for this family: over IPv6 always version 3.
     #[must_use]
     #[inline(always)]
     pub const fn over(self, family: Family) -> Self {
@@ -169,7 +169,7 @@ impl Interval {
     /// One second: the default of both versions.
     pub const DEFAULT: Self = Self(100);
 
-    /// The longest that can be stored, longer than any that can be sent.
+    /// The longest that can be stored, longer than any on the wire.
     pub const MAX: Self = Self(u16::MAX);
 
     const MAX_V2: Self = Self(255 * 100);
@@ -202,8 +202,8 @@ impl Interval {
         }
     }
 
-    /// From what a user asked for. Version 3 rounds to the nearest centisecond, to no less than 10 ms; version 2
-    /// takes whole seconds only, since a fraction would go out as 0.
+    /// From a configured duration. Version 3 rounds to the nearest centisecond, at least 10 ms; version 2 accepts whole
+    /// seconds only, since a fraction would be sent as 0.
     pub fn from_duration(version: Version, span: Duration) -> Result<Self, IntervalError> {
         let nanos = span.as_nanos();
         if nanos == 0 {
@@ -225,13 +225,13 @@ impl Interval {
         }
     }
 
-    /// So many of it, up to [`Interval::MAX`].
+    /// A multiple, up to [`Interval::MAX`].
     #[must_use]
     pub const fn times(self, count: u16) -> Self {
         Self(self.0.saturating_mul(count))
     }
 
-    /// The span of time.
+    /// The duration.
     pub const fn as_duration(self) -> Duration {
         Duration::from_nanos(self.0 as u64 * Self::CENTI)
     }
@@ -241,7 +241,7 @@ impl Interval {
         self.0
     }
 
-    /// Whole seconds, the unit of version 2; `None` when there is a fraction or the field cannot hold it.
+    /// Whole seconds, the unit of version 2; `None` if there is a fraction or the field cannot hold it.
     pub const fn as_seconds(self) -> Option<u8> {
         if !self.0.is_multiple_of(100) || self.0 > Self::MAX_V2.0 {
             return None;
@@ -254,7 +254,7 @@ impl Interval {
 impl TryFrom<u16> for Interval {
     type Error = IntervalError;
 
-    /// In centiseconds, as [`Interval::as_centis`] says it.
+    /// In centiseconds, as from [`Interval::as_centis`].
     fn try_from(centis: u16) -> Result<Self, IntervalError> {
         Self::from_stored(centis).ok_or(IntervalError::Zero)
     }
@@ -276,7 +276,7 @@ impl Auth {
     /// Octets of the authentication data, which a message of version 2 always carries (RFC 3768 §5.3.10).
     pub const DATA_LEN: usize = 8;
 
-    /// From a password as a user writes it, zero-padded; `None` when it is longer than [`Auth::DATA_LEN`] octets.
+    /// From a password, zero-padded; `None` if it is longer than [`Auth::DATA_LEN`] octets.
     pub fn simple(password: &[u8]) -> Option<Self> {
         let mut data = [0; Self::DATA_LEN];
         data.get_mut(..password.len())?.copy_from_slice(password);

@@ -12,35 +12,35 @@ pub enum Reject {
     Ttl,
     /// Checksum of the IPv4 header or of the message.
     Checksum,
-    /// Another protocol version than the router's.
+    /// The protocol version differs from the router's.
     Version,
     /// Not an advertisement.
     Type,
-    /// The frame ends before what its headers announce.
+    /// The frame ends before the length in its headers.
     Truncated,
-    /// Authentication type or data differ from ours, or were used before (version 2).
+    /// Authentication type or data differ from ours, or are replayed (version 2).
     Auth,
-    /// Interval of zero, or in version 2 another one than ours.
+    /// An interval of zero, or in version 2 other than ours.
     Interval,
-    /// No address at all.
+    /// No address.
     AddressCount,
-    /// The list of addresses differs where equality is asked for.
+    /// The list of addresses differs although equality is required.
     AddressList,
     /// An IPv4 fragment.
     Fragment,
-    /// Our own frame, come back.
+    /// Our own frame, looped back.
     Loopback,
     /// A source address that no other router can have.
     Source,
-    /// Sent to the multicast group, for a router that takes unicast only.
+    /// Sent to the multicast group, for a router with peers.
     Destination,
-    /// By unicast from an address that is none of the router's peers.
+    /// Unicast from an address that is not a peer of the router.
     Peer,
     /// A virtual router that is not configured on this interface.
     NotOurs,
 }
 
-/// A failed check with what was found and what was wanted, for the log.
+/// A failed check with the values found and expected, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Rejection {
@@ -48,16 +48,16 @@ pub struct Rejection {
     pub reject: Reject,
     /// The value found; its meaning depends on the check.
     pub got: u32,
-    /// The value wanted.
+    /// The expected value.
     pub wanted: u32,
 }
 
 impl Reject {
-    /// With [`Reject::Auth`] the value found, when it was all right once: no type of authentication.
+    /// With [`Reject::Auth`], `got` of a replayed advert; not an authentication type.
     pub const REPLAYED: u32 = 256;
-    /// With [`Reject::Source`] the value found, when it is no address of a single host.
+    /// With [`Reject::Source`], `got` for an address that is not a host's.
     pub const NOT_UNICAST: u32 = 0;
-    /// With [`Reject::Source`] the value found, when it is a virtual address and the sender is not its owner.
+    /// With [`Reject::Source`], `got` for a virtual address whose sender is not its owner.
     pub const VIRTUAL_ADDRESS: u32 = 1;
 
     /// Every reason, in the order of their numbers.
@@ -100,7 +100,7 @@ impl Reject {
         }
     }
 
-    /// Whether it says that the routers of a network are not set up alike, rather than that one frame was bad.
+    /// Whether the reason is a different configuration of the routers rather than a bad frame.
     #[inline(always)]
     pub const fn is_mismatch(self) -> bool {
         matches!(
@@ -117,7 +117,7 @@ impl Reject {
         )
     }
 
-    /// This check, failed with these values.
+    /// A rejection for this check, with these values.
     #[inline(always)]
     pub const fn because(self, got: u32, wanted: u32) -> Rejection {
         Rejection { reject: self, got, wanted }

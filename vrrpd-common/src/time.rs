@@ -29,7 +29,7 @@ impl Instant {
         self.0
     }
 
-    /// The span from `earlier` to `self`; zero when `earlier` is the later one.
+    /// The duration from `earlier` to `self`; zero if `earlier` is later.
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration(self.0.saturating_sub(earlier.0))
     }
@@ -74,7 +74,7 @@ impl Duration {
         self.0 / 1_000_000
     }
 
-    /// The span `times` times over; more than 584 years saturate.
+    /// A multiple; more than 584 years saturate.
     #[must_use]
     pub const fn saturating_mul(self, times: u64) -> Self {
         Self(self.0.saturating_mul(times))

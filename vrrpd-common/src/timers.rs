@@ -1,14 +1,14 @@
-//! The intervals that the protocol derives from priority and advertisement interval, in whole nanoseconds.
+//! The intervals that the protocol derives from priority and advertisement interval, in nanoseconds.
 
 use crate::params::{Interval, Priority, Version};
 use crate::time::Duration;
 
 /// Master_Adver_Interval of a router whose own interval is `own` and whose master advertises `theirs` (RFC 9568 §6.1).
 ///
-/// Version 2 has one interval for all. Version 3 learns the master's, but reckons with no more than `most`: one forged
-/// advert of 40.95 s would else keep a network of routers at 100 ms without a master for more than two minutes. No
-/// advert is discarded for its interval; a master that advertises more slowly is followed for as long as it is heard
-/// within the Master_Down_Interval of `most`.
+/// Version 2 has one interval for all routers. Version 3 learns the master's, up to `most`: otherwise one forged advert
+/// of 40.95 s would leave routers with an interval of 100 ms without a master for more than two minutes. No advert is
+/// discarded for its interval; a slower master is followed as long as it is heard within the Master_Down_Interval of
+/// `most`.
 #[inline(always)]
 pub fn learned_interval(version: Version, own: Interval, theirs: Interval, most: Interval) -> Interval {
     match version {
@@ -17,7 +17,7 @@ pub fn learned_interval(version: Version, own: Interval, theirs: Interval, most:
     }
 }
 
-/// The delay by which a router of lower priority waits longer for a silent master.
+/// The additional time that a router of lower priority waits for a silent master.
 ///
 /// Version 3: `(256 - priority) × interval / 256` (RFC 9568 §6.1). Version 2: `(256 - priority) / 256` seconds
 /// (RFC 3768 §6.1). The interval is the master's.
@@ -29,11 +29,11 @@ pub const fn skew_time(version: Version, priority: Priority, interval: Interval)
     Duration::from_nanos((256 - priority.0 as u64) * unit.as_nanos() / 256)
 }
 
-/// How many adverts in a row a backup misses before it takes over, unless it is configured otherwise (RFC 9568 §6.1).
+/// Default number of intervals without an advert after which a master counts as down (RFC 9568 §6.1).
 pub const DOWN_MULTIPLIER: u8 = 3;
 
-/// How long a backup hears nothing before it takes over: `multiplier × interval + Skew_Time`, where RFC 9568 §6.1 and
-/// RFC 3768 §6.1 have a multiplier of 3. The interval is the master's in version 3 and our own in version 2.
+/// Time without an advert after which a backup takes over: `multiplier × interval + Skew_Time`; the multiplier is 3 in
+/// RFC 9568 §6.1 and RFC 3768 §6.1. The interval is the master's in version 3 and our own in version 2.
 pub const fn master_down_interval(
     version: Version,
     priority: Priority,

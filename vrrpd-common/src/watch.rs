@@ -1,35 +1,35 @@
-//! The kernel's part in a virtual router: it notes adverts, times the master's silence, and reports what changes
-//! something. Roles are decided by [`crate::router`] in the daemon, never here.
+//! The kernel's part of a virtual router: records adverts, runs the master-down timer, and reports changes. Roles are
+//! decided by [`crate::router`] in the daemon only.
 //!
-//! Pure: the program in the kernel calls these functions with the router's lock held, tests call them on the host.
+//! Pure: the program in the kernel calls these functions while holding the router's lock, tests call them on the host.
 //! Start reading at [`RouterRecord::take`].
 //!
 //! # The timer
-//! An advert only writes down a later deadline. The timer goes off at the old one, finds the new one and sets itself to
-//! it: one timer operation per Master_Down_Interval, however many adverts come. Only a deadline before
+//! An advert only stores a later deadline. The timer fires at the old deadline, finds the new one and arms itself
+//! again: one timer operation per Master_Down_Interval for any number of adverts. Only a deadline before
 //! [`RouterRecord::timer_at`] moves the timer.
 //!
-//! # Races, and who wins
-//! * *Advert between expiry and role change.* The daemon becomes Master, commands it, and reads the record once more:
-//!   [`RouterRecord::followed`], [`RouterRecord::resigned`] and [`RouterRecord::heard`] newer than what it knew go
-//!   through its state machine, which yields to them if it has to. An advert after the command is reported to it as to
-//!   any Master.
-//! * *Resignation beside other adverts.* It has a place of its own in the record, so that no lower advert hides from the
-//!   daemon why the deadline has come forward, and a report of its own to a Backup.
-//! * *An event in user space while the master lives.* The kernel has reported nothing of that, so the daemon reads the
-//!   record before its state machine handles anything that is not itself an advert or the timer.
-//! * *Expiry event older than the last advert.* Before it acts on an expiry, the daemon feeds its state machine with
-//!   the record's adverts. Their deadline is then in the future, and the state machine takes no notice of the timer.
-//! * *KernelRole change while adverts arrive.* A [`KernelCommand`] is carried out under the lock that each advert takes. What the
-//!   daemon had not heard of when it gave the command ([`KernelCommand::known_until`]) is gone through again under the new
+//! # Races and their outcome
+//! * *Advert between expiry and role change.* The daemon becomes Master, sends the command, and reads the record once
+//!   more: [`RouterRecord::followed`], [`RouterRecord::resigned`] and [`RouterRecord::heard`] that are newer than its
+//!   last read go through its state machine, which yields to them if necessary. An advert after the command is reported
+//!   as to any Master.
+//! * *Resignation beside other adverts.* It has its own field in the record, so that a lower advert does not hide why
+//!   the deadline was brought forward, and its own report to a Backup.
+//! * *An event in user space while the master lives.* The kernel has not reported the master's adverts, so the daemon
+//!   reads the record before its state machine handles any event other than an advert or the timer.
+//! * *Expiry event older than the last advert.* Before it acts on an expiry, the daemon hands the record's adverts to
+//!   its state machine. Their deadline is in the future then, and the timer event has no effect.
+//! * *Role change while adverts arrive.* A [`KernelCommand`] is executed under the lock that each advert takes. Adverts
+//!   unknown to the daemon when it sent the command ([`KernelCommand::known_until`]) are judged again under the new
 //!   configuration, so that no advert is lost and the daemon's deadline does not overwrite a newer one.
-//! * *Half an old configuration.* What an advert has to look like is read without the lock, what it does under it.
-//!   [`KernelConfig::generation`] is read before it and compared under the lock; if it has changed meanwhile, the advert
-//!   is passed on instead of counted. A command writes it behind everything else. It need not change with the role.
-//! * *Ring full.* Adverts are in the record anyway. An expiry comes again shortly ([`RouterRecord::ring_is_full`]).
-//!   An expiry that was delivered comes again after [`EXPIRY_REPEAT`] unless the deadline or the role changes, so that
-//!   one which the daemon did not act upon is not the last.
-//! * *Readers without a lock.* They go by [`RouterRecord::sequence`].
+//! * *Half an old configuration.* The checks of an advert are read without the lock, its effect under it.
+//!   [`KernelConfig::generation`] is read before and compared under the lock; if it has changed, the advert is passed
+//!   on instead of counted. A command writes it last. It need not change with the role.
+//! * *Ring buffer full.* Adverts are in the record anyway. An expiry is retried shortly
+//!   ([`RouterRecord::ring_is_full`]). A delivered expiry is repeated after [`EXPIRY_REPEAT`] unless the deadline or
+//!   the role changes, in case the daemon did not act on it.
+//! * *Readers without a lock.* They use [`RouterRecord::sequence`] (seqlock).
 
 use crate::abi::{
     EventKind, KernelAdvert, KernelCommand, KernelConfig, KernelRole, RouterRecord, address, family_of,
@@ -39,19 +39,19 @@ use crate::params::{Family, Interval, Priority};
 use crate::time::{Duration, Instant};
 use crate::timers::{learned_interval, master_down_interval, skew_time};
 
-/// An expiry comes again after this long if nothing changes.
+/// Time after which an expiry is repeated if nothing changes.
 pub const EXPIRY_REPEAT: Duration = Duration::from_secs(1);
-/// An expiry that found the ring full comes again after this long, doubled each time in a row.
+/// Time after which an expiry is retried when the ring buffer is full, doubled each time in a row.
 pub const RING_RETRY: Duration = Duration::from_millis(1);
-/// How often it is doubled: to 128 ms, so that a daemon that stands still costs next to nothing.
+/// Maximum number of doublings: to 128 ms, so that a stopped daemon costs almost nothing.
 const RING_RETRY_DOUBLINGS: u8 = 7;
 
-/// What an advert or a command leaves to be done once the lock is released: nothing under it may call the kernel.
+/// Work left after an advert or a command, once the lock is released: no helper may be called under the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Deferred {
-    /// Set the timer to [`RouterRecord::timer_at`].
+    /// Arm the timer for [`RouterRecord::timer_at`].
     pub arm: bool,
-    /// Put [`RouterRecord::event`] into the ring.
+    /// Write [`RouterRecord::event`] to the ring buffer.
     pub report: bool,
 }
 
@@ -60,14 +60,14 @@ pub struct Deferred {
 pub enum Due {
     /// Nothing: there is no deadline any more.
     Nothing,
-    /// Look again at [`RouterRecord::timer_at`]: the master was heard.
+    /// Fire again at [`RouterRecord::timer_at`]: the master was heard.
     Later,
-    /// Report the expiry, and look again at [`RouterRecord::timer_at`].
+    /// Report the expiry, and fire again at [`RouterRecord::timer_at`].
     Expired,
 }
 
 impl RouterRecord {
-    /// An advert that passed every check.
+    /// Handles a valid advert.
     #[inline(always)]
     pub fn take(&mut self, config: &KernelConfig, family: Family, heard: KernelAdvert) -> Deferred {
         self.adverts += 1;
@@ -102,7 +102,7 @@ impl RouterRecord {
         Deferred { arm: self.timer_is_too_late(), report }
     }
 
-    /// The daemon's command.
+    /// Executes a command of the daemon.
     #[inline(always)]
     pub fn obey(&mut self, command: &KernelCommand) -> Deferred {
         let (config, family) = (&command.config, family_of(command.slot));
@@ -113,7 +113,7 @@ impl RouterRecord {
             self.role = config.role;
             self.report_after = 0;
             self.urgent_after = 0;
-            // A delay of preemption begins with the next advert of a lower master, also where that is the one heard last.
+            // A preemption delay starts with the next advert of a lower master, even if it equals the last one.
             self.unreported = config.lowest_followed ^ config.priority;
             self.ring_full_in_a_row = 0;
         }
@@ -123,7 +123,7 @@ impl RouterRecord {
         match config.role() {
             KernelRole::None => {
                 self.deadline = 0;
-                // Whoever has this number next starts with nothing.
+                // The next router with this slot starts with an empty record.
                 self.followed = KernelAdvert::default();
                 self.resigned = KernelAdvert::default();
                 self.heard = KernelAdvert::default();
@@ -131,8 +131,8 @@ impl RouterRecord {
             KernelRole::Init | KernelRole::Master => self.deadline = 0,
             KernelRole::Backup => {
                 self.deadline = command.deadline;
-                // What came in meanwhile was judged as it had to be then; now it counts for a Backup. A master that was
-                // heard puts the deadline off, never forward: only one that leaves does that.
+                // Adverts in between were judged under the old role; now they count for a Backup. A heard master
+                // postpones the deadline; only a resignation brings it forward.
                 let (followed, resigned, heard) = (self.followed, self.resigned, self.heard);
                 let mut known_until = command.known_until;
                 if followed.at > known_until {
@@ -156,7 +156,7 @@ impl RouterRecord {
         Deferred { arm: self.timer_is_too_late(), report: false }
     }
 
-    /// The timer ran at `now`.
+    /// Handles the timer at `now`.
     #[inline(always)]
     pub fn look_at_deadline(&mut self, now: Instant) -> Due {
         self.timer_runs += 1;
@@ -173,15 +173,15 @@ impl RouterRecord {
         Due::Expired
     }
 
-    /// The ring has room for the event.
+    /// Notes that the event was written to the ring buffer.
     #[inline(always)]
     pub fn ring_takes_it(&mut self) {
         self.events += 1;
         self.ring_full_in_a_row = 0;
     }
 
-    /// The ring has no room for the event found at `now`. An advert is in the record all the same, and the next one is
-    /// reported; for an expiry the timer looks again soon.
+    /// Notes that the ring buffer was full for the event found at `now`. An advert is in the record anyway, and the
+    /// next one is reported; for an expiry the timer fires again soon.
     #[inline(always)]
     pub fn ring_is_full(&mut self, kind: EventKind, now: Instant) {
         self.events_lost += 1;
@@ -215,8 +215,8 @@ impl RouterRecord {
                 self.deadline = heard.at.saturating_add(wait.as_nanos());
                 false
             }
-            // The interval of the master that leaves is still the one to reckon with. Said again, it does not put off
-            // what it announced the first time.
+            // The interval of the resigning master stays in use. A repeated resignation does not postpone the
+            // take-over.
             BackupVerdict::Resigned => {
                 let wait = skew_time(version, own, self.master_interval());
                 let deadline = heard.at.saturating_add(wait.as_nanos());
@@ -235,7 +235,7 @@ impl RouterRecord {
         Interval::from_stored(self.master_interval).unwrap_or(Interval::DEFAULT)
     }
 
-    /// Whether the timer has to be moved; sets [`RouterRecord::timer_at`] if so.
+    /// Whether the timer has to be brought forward; sets [`RouterRecord::timer_at`] if so.
     #[inline(always)]
     fn timer_is_too_late(&mut self) -> bool {
         let too_late = self.deadline != 0 && (self.timer_at == 0 || self.deadline < self.timer_at);
@@ -257,7 +257,8 @@ impl RouterRecord {
         true
     }
 
-    /// What makes a Master act, or a Backup soon, has a spacing of its own, so that no flood of lower adverts can hide it.
+    /// Urgent events, on which a Master or soon a Backup acts, have separate spacing, so that a flood of lower adverts
+    /// cannot hide them.
     #[inline(always)]
     fn may_report_urgently(&mut self, at: u64, spacing: u64) -> bool {
         if at < self.urgent_after {

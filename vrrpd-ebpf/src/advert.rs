@@ -1,4 +1,4 @@
-//! What a valid advert does.
+//! Handling of a valid advert.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use vrrpd_common::abi::{EventKind, KernelAdvert};

@@ -1,15 +1,14 @@
-//! The atomic operations needed; the language has none for this target.
+//! Atomic operations, which the language does not have for this target.
 
 use core::arch::asm;
 
-/// Adds one. Nothing before it is seen after it by another processor, and the other way round: operations that give
-/// back the old value are full barriers to the kernel.
+/// Adds one, as a full barrier: atomic operations that return the old value are full barriers in the kernel.
 ///
 /// # Safety
-/// `number` points to a number in a map's element.
+/// `number` points to a number in an element of a map.
 #[inline(always)]
 pub unsafe fn increment(number: *mut u64) {
-    // SAFETY: the number is there, and the instruction touches nothing else.
+    // SAFETY: the number exists, and the instruction accesses nothing else.
     unsafe {
         asm!(
             "{old} = atomic_fetch_add((u64 *)({number} + 0), {old})",
@@ -19,10 +18,10 @@ pub unsafe fn increment(number: *mut u64) {
     }
 }
 
-/// Nothing before it is seen after what is behind it.
+/// A full barrier: no access is reordered across it.
 #[inline(always)]
 pub fn fence() {
     let mut number = 0;
-    // SAFETY: it is there.
+    // SAFETY: it is on the stack.
     unsafe { increment(&raw mut number) }
 }

@@ -1,4 +1,4 @@
-//! What the daemon asks.
+//! Commands of the daemon.
 
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_PASS};
 use aya_ebpf::macros::xdp;
@@ -9,8 +9,8 @@ use crate::atomic;
 use crate::router::Router;
 use crate::timer;
 
-/// For what the daemon asks, by `BPF_PROG_TEST_RUN` on a frame that is a [`KernelCommand`]. Never attached
-/// to an interface.
+/// Entry for commands of the daemon, by `BPF_PROG_TEST_RUN` on a frame that is a [`KernelCommand`]. Never attached to
+/// an interface.
 #[xdp]
 pub fn vrrpd_command(ctx: XdpContext) -> u32 {
     match carry_out(&ctx) {
@@ -19,7 +19,7 @@ pub fn vrrpd_command(ctx: XdpContext) -> u32 {
     }
 }
 
-/// Carries out the command that the frame is, and writes the result into it; `None` when it is none.
+/// Executes the command in the frame, and writes the result into it; `None` if it is not a command.
 #[inline(always)]
 fn carry_out(ctx: &XdpContext) -> Option<()> {
     let (start, end) = (ctx.data(), ctx.data_end());
@@ -27,7 +27,7 @@ fn carry_out(ctx: &XdpContext) -> Option<()> {
         return None;
     }
     let command = start as *mut KernelCommand;
-    // SAFETY: it is all there, as was just compared, and any octets are a command.
+    // SAFETY: it is complete, as just compared, and any octets are a valid command.
     let asked = unsafe { command.read() };
     if asked.abi != ABI_VERSION {
         return None;
@@ -35,7 +35,7 @@ fn carry_out(ctx: &XdpContext) -> Option<()> {
     let router = Router::at(asked.place)?;
     let result = timer::prepare(&router).map(|()| {
         let deferred = router.locked(|config, record| {
-            // Who reads it without the lock reads the generation first: here it comes last.
+            // A reader without the lock reads the generation first, so it is written last.
             *config = KernelConfig { generation: config.generation, ..asked.config };
             atomic::fence();
             config.generation = asked.config.generation;

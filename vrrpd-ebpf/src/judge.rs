@@ -1,4 +1,4 @@
-//! What becomes of a frame.
+//! Recording the classification of a frame.
 
 use core::net::IpAddr;
 
@@ -10,7 +10,7 @@ use crate::advert;
 use crate::maps::count;
 use crate::router::{Configured, Router};
 
-/// Notes what a frame says. Returns `pass`, or for a frame that was for a router of ours what `verdict` says.
+/// Records the classification of a frame. Returns `pass`, or `verdict` for a frame for a router of ours.
 #[inline(always)]
 pub fn note(
     ctx: &impl EbpfContext,
@@ -25,7 +25,7 @@ pub fn note(
             count(configured.interface(), Reject::NotOurs);
             pass
         }
-        // Too damaged to tell whose it is: if it is for others, it is theirs to judge.
+        // Too damaged to tell the router: others may judge it.
         Classified::Reject { rejection, router: None } => {
             log(ctx, &rejection);
             count(configured.interface(), rejection.reject);
@@ -76,7 +76,7 @@ fn accept(
 #[inline(always)]
 fn log(ctx: &impl EbpfContext, rejection: &Rejection) {
     let Rejection { reject, got, wanted } = *rejection;
-    // Its name would be a string of one length or another, and all that follows be verified for each.
+    // The name is a string of varying length, and the verifier would have to follow each length.
     let check = reject as u8;
     aya_log_ebpf::debug!(ctx, "discarded by check {} of Reject::ALL: got {}, wanted {}", check, got, wanted);
 }

@@ -1,15 +1,14 @@
 //! The XDP program: adverts for the virtual routers of an interface are judged, noted and consumed here, and the
 //! master's silence is timed. Everything else goes on as it came.
 //!
-//! It parses nothing and decides nothing by itself: [`vrrpd_common::classify`] says what a frame is, and
-//! [`vrrpd_common::watch`] what an advert means; both are the daemon's own code. It never sends, and never changes a
-//! frame.
+//! [`vrrpd_common::classify`] parses frames, and [`vrrpd_common::watch`] handles adverts; both are the daemon's own
+//! code. It never sends or changes a frame.
 //!
-//! Two entries: [`vrrpd`] for each frame, [`command::vrrpd_command`] for what the daemon asks. The third way in is the timer, in
-//! [`timer`].
+//! Entries: [`vrrpd`] for each frame, [`command::vrrpd_command`] for commands of the daemon. The third entry is the
+//! timer callback in [`timer`].
 #![no_std]
 #![no_main]
-// Atomic operations, which the language does not have for this target, in its own words.
+// Inline assembly for atomic operations, which the language does not have for this target.
 #![feature(asm_experimental_arch)]
 
 mod advert;
@@ -33,7 +32,7 @@ use crate::judge::note;
 use crate::packet::Packet;
 use crate::router::{Configured, Router};
 
-/// For each frame that the interface receives.
+/// Entry for each frame that the interface receives.
 #[xdp]
 pub fn vrrpd(ctx: XdpContext) -> u32 {
     // SAFETY: the kernel's context, which the verifier lets be read while the program runs.
@@ -45,7 +44,7 @@ pub fn vrrpd(ctx: XdpContext) -> u32 {
     })
 }
 
-/// Whether what was handled is passed on.
+/// Whether handled adverts are passed on.
 #[inline(always)]
 fn passes_on(router: &Router) -> bool {
     // SAFETY: the element lives as long as the map.

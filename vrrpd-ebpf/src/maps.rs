@@ -12,7 +12,7 @@ use vrrpd_common::abi::{
 
 use crate::atomic;
 
-/// What of a virtual router only the kernel touches: user space could neither map a timer nor a lock.
+/// State of a virtual router that only the kernel can access: user space can map neither a timer nor a lock.
 #[repr(C)]
 pub struct RouterSlot {
     /// Master_Down_Timer.
@@ -21,7 +21,7 @@ pub struct RouterSlot {
     pub lock: bpf_spin_lock,
     /// Zero.
     pub reserved: u32,
-    /// The daemon's last word.
+    /// The last configuration of the daemon.
     pub config: KernelConfig,
 }
 
@@ -41,8 +41,8 @@ pub static RECORDS: Array<RouterRecord, PLACES, { BPF_F_MMAPABLE as usize }> = A
 #[btf_map]
 pub static REJECTS: HashMap<u32, KernelCounters, PLACES> = HashMap::new();
 
-/// The virtual addresses and peers of all virtual routers, and the addresses that peers send to, each in full length: a trie
-/// needs memory only for entries that exist.
+/// The virtual addresses and peers of all virtual routers, and the addresses that peers send to, with full prefix
+/// length: a trie uses memory only for existing entries.
 #[btf_map]
 pub static ADDRESSES: LpmTrie<[u8; 24], u32, MAX_KNOWN_ADDRESSES> = LpmTrie::new();
 
@@ -50,7 +50,7 @@ pub static ADDRESSES: LpmTrie<[u8; 24], u32, MAX_KNOWN_ADDRESSES> = LpmTrie::new
 #[btf_map]
 pub static STATIONS: HashMap<u32, Stations, PLACES> = HashMap::new();
 
-/// News for the daemon.
+/// Events for the daemon.
 #[btf_map]
 pub static EVENTS: RingBuf<KernelEvent, RING_LEN> = RingBuf::new();
 

@@ -13,19 +13,19 @@ pub struct Packet {
 }
 
 impl Packet {
-    /// What is between these addresses, which the program was given.
+    /// The octets between these addresses, from the program's context.
     #[inline(always)]
     pub const fn between(start: usize, end: usize) -> Self {
         Self { start, end }
     }
 
-    /// The address of the `N` octets from `at` on; `None` unless all of them are there.
+    /// The address of the `N` octets starting at `at`; `None` unless all of them exist.
     #[inline(always)]
     fn locate<const N: usize>(&self, at: usize) -> Option<usize> {
         let offset = checked(at)?;
         let (from, to): (usize, usize);
-        // SAFETY: additions. In the compiler's own words `from + 1 > end` would become `from >= end`, from which the
-        // verifier learns nothing.
+        // SAFETY: only additions. The compiler would turn `from + 1 > end` into `from >= end`, from which the verifier
+        // learns nothing.
         unsafe {
             asm!(
                 "{from} += {offset}",
@@ -51,14 +51,14 @@ impl Octets for Packet {
     #[inline(always)]
     fn get<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
         let from = self.locate::<N>(at)?;
-        // SAFETY: all of them are there.
+        // SAFETY: all of them exist.
         Some(unsafe { (from as *const [u8; N]).read() })
     }
 
     #[inline(always)]
     fn u32_at(&self, at: usize) -> Option<u32> {
         let from = self.locate::<4>(at)?;
-        // SAFETY: all four are there.
+        // SAFETY: all four exist.
         Some(unsafe { u32_from(from) })
     }
 }

@@ -24,7 +24,7 @@ pub struct Configured {
     place: Cell<u32>,
     /// [`KernelConfig::generation`] as it was before the configuration was read by which an advert was checked.
     generation: Cell<u32>,
-    /// The kernel has said that the frame is for this machine.
+    /// The kernel has marked the frame as for this machine.
     is_for_us: bool,
 }
 
@@ -152,7 +152,7 @@ impl Router {
         }
     }
 
-    /// Notes a discarded advert.
+    /// Records a discarded advert.
     #[inline(always)]
     pub fn refuse(&self, rejection: &Rejection, source: IpAddr) {
         // SAFETY: the helper has no preconditions.
@@ -175,14 +175,14 @@ impl Router {
         }
     }
 
-    /// Changes configuration and record, alone.
+    /// Changes configuration and record under the lock.
     #[inline(always)]
     pub fn locked<T>(&self, change: impl FnOnce(&mut KernelConfig, &mut RouterRecord) -> T) -> T {
-        // SAFETY: slot and record live as long as their maps; the lock makes this the only one that changes them.
+        // SAFETY: slot and record live as long as their maps; the lock makes this access exclusive.
         unsafe {
             let guard: *mut bpf_spin_lock = &raw mut (*self.slot).lock;
             lock(guard);
-            // Readers without the lock see the number change around the rest.
+            // Seqlock: readers without the lock see the number change before and after.
             let sequence = &raw mut (*self.record).sequence;
             atomic::increment(sequence);
             let result = change(&mut (*self.slot).config, &mut *self.record);
@@ -198,7 +198,7 @@ impl Router {
         self.slot
     }
 
-    /// When the timer is to look at the deadline next; 0: never.
+    /// When the timer has to fire next; 0: never.
     #[inline(always)]
     pub fn timer_at(&self) -> u64 {
         // SAFETY: the element lives as long as the map.

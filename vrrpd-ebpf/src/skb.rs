@@ -1,6 +1,6 @@
-//! A packet at the hook of classifiers, as [`Octets`]. The kernel has taken the outermost VLAN tag out of it by then, and has
-//! compared its destination with the interface's MAC address. Its octets may be in several pieces, of which a program can read the first one only, so the others are pulled
-//! in if it is VRRP.
+//! A packet at the hook of classifiers, as [`Octets`]. The kernel has already taken out the outermost VLAN tag, and
+//! compared the destination with the interface's MAC address. A packet may consist of several pieces, of which a
+//! program can read only the first one, so the octets of a VRRP packet are pulled into it.
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_skb_pull_data};
@@ -11,11 +11,11 @@ use vrrpd_common::wire::{ethernet, ipv4, ipv6};
 use crate::packet::Packet;
 use crate::reading::MAX_OFFSET;
 
-/// `PACKET_OTHERHOST` of `linux/if_packet.h`: the packet is not for the MAC address that the interface has now.
+/// `PACKET_OTHERHOST` of `linux/if_packet.h`: not for the interface's present MAC address.
 const TO_OTHERS: u32 = 3;
-/// The part of a VLAN tag that names the VLAN; 0: it has a priority only.
+/// The VLAN ID in a VLAN tag; 0: priority only.
 const VLAN_ID: u32 = 0x0fff;
-/// No octet behind these is read of an advert.
+/// Maximum number of octets read of an advert.
 const MAX_READ: usize = MAX_OFFSET + 64;
 
 const PROTOCOL: usize = ethernet::HEADER_LEN + ipv4::field::PROTOCOL;
@@ -23,19 +23,19 @@ const NEXT_HEADER: usize = ethernet::HEADER_LEN + ipv6::field::NEXT_HEADER;
 
 /// A packet that may be VRRP.
 pub struct Frame {
-    /// What can be read of it.
+    /// The readable octets.
     octets: Packet,
-    /// Octets of the packet.
+    /// Length of the packet in octets.
     len: usize,
-    /// Whether it is for the MAC address that the interface has now, or for a group.
+    /// Whether it is for the interface's present MAC address, or for a group.
     pub is_for_us: bool,
 }
 
-/// The packet, if it is VRRP and for no VLAN. Mostly it is not, which takes a few instructions.
+/// The packet, if it is VRRP and untagged. Most packets are not, which takes a few instructions.
 #[inline(always)]
 pub fn vrrp(ctx: &TcContext) -> Option<Frame> {
     let skb = ctx.skb.skb;
-    // SAFETY: the kernel's context, which the verifier lets be read while the program runs.
+    // SAFETY: the kernel's context, which the program may read while it runs.
     let ethertype = u16::from_be(unsafe { (*skb).protocol } as u16);
     let is_vrrp = match ethertype {
         ethernet::TYPE_IPV4 => octet::<PROTOCOL>(skb)? == ipv4::PROTOCOL_VRRP,
@@ -44,13 +44,13 @@ pub fn vrrp(ctx: &TcContext) -> Option<Frame> {
     };
     // SAFETY: as above.
     let (kind, tag, len) = unsafe { ((*skb).pkt_type, (*skb).vlan_tci, (*skb).len as usize) };
-    // Without a tag there is 0.
+    // It is 0 without a tag.
     if !is_vrrp || tag & VLAN_ID != 0 {
         return None;
     }
     let read = if len > MAX_READ { MAX_READ } else { len };
     if octets(skb).len() < read {
-        // SAFETY: the kernel's context, as above. What was known of its octets is not used again.
+        // SAFETY: the kernel's context, as above. Earlier pointers to its octets are not used again.
         let failed = unsafe { bpf_skb_pull_data(skb.cast(), read as u32) };
         if failed != 0 {
             return None;
@@ -67,13 +67,13 @@ fn octets(skb: *mut __sk_buff) -> Packet {
     Packet::between(start, end)
 }
 
-/// The octet of a packet at `AT`, wherever it is.
+/// The octet of a packet at `AT`, in any piece.
 #[inline(always)]
 fn octet<const AT: usize>(skb: *mut __sk_buff) -> Option<u8> {
     // SAFETY: the kernel's context, as above.
     let (start, end) = unsafe { ((*skb).data as usize, (*skb).data_end as usize) };
     if start + AT + 2 <= end {
-        // SAFETY: it is there, as was just checked.
+        // SAFETY: it exists, as just checked.
         return Some(unsafe { *((start + AT) as *const u8) });
     }
     let mut octet = 0_u8;

@@ -1,4 +1,4 @@
-//! Master_Down_Timer: one `bpf_timer` per virtual router, moved by adverts as [`vrrpd_common::watch`] says.
+//! Master_Down_Timer: one `bpf_timer` per virtual router, armed for deadlines of [`vrrpd_common::watch`].
 
 use core::ffi::c_void;
 
@@ -13,10 +13,10 @@ use crate::router::Router;
 
 const CLOCK_MONOTONIC: u64 = 1;
 const EBUSY: i64 = 16;
-/// How many processors may move the same timer at the same moment.
+/// Maximum number of processors that arm the same timer at the same moment.
 const MOVERS: usize = 4;
 
-/// Makes the timer usable; once is enough, more often is harmless.
+/// Initialises the timer; harmless if repeated.
 #[inline(always)]
 pub fn prepare(router: &Router) -> Result<(), i32> {
     // SAFETY: the timer is in an element of this map.
@@ -33,8 +33,8 @@ pub fn prepare(router: &Router) -> Result<(), i32> {
     }
 }
 
-/// Sets the timer to when the record says that it is to run. Not under the lock, which allows no helpers; if another
-/// processor has changed the record meanwhile, its start may have come before ours, so the last one looks again.
+/// Arms the timer for the time in the record. Not under the lock, which allows no helpers; another processor may have
+/// changed the record and armed the timer in between, so the record is read again.
 #[inline(always)]
 pub fn set(router: &Router) {
     for _ in 0..MOVERS {
@@ -42,7 +42,7 @@ pub fn set(router: &Router) {
         if at == 0 {
             return;
         }
-        // SAFETY: the timer is in a map's element; the helpers have no other preconditions.
+        // SAFETY: the timer is in an element of a map; the helpers have no other preconditions.
         unsafe {
             let wait = at.saturating_sub(bpf_ktime_get_ns());
             bpf_timer_start(&raw mut (*router.slot()).timer, wait, 0);
@@ -53,10 +53,10 @@ pub fn set(router: &Router) {
     }
 }
 
-/// Called by the kernel when the timer runs out.
+/// Timer callback.
 extern "C" fn ran_out(_map: *mut c_void, slot: *mut u32, _element: *mut RouterSlot) -> i64 {
-    // The element is looked up once more: before 6.2 the verifier allows no lock in the one that it hands in.
-    // SAFETY: the kernel hands in the element's index.
+    // The element is looked up again: before Linux 6.2 the verifier does not allow a lock in the element passed to the
+    // callback. SAFETY: the kernel passes the index of the element.
     if let Some(router) = Router::at(unsafe { *slot }) {
         look_at_deadline(&router);
     }

@@ -1,4 +1,4 @@
-//! What the kernel tells of a virtual router: its record, and events about it.
+//! Data from the kernel about a virtual router: its record, and events.
 
 use core::net::IpAddr;
 
@@ -9,23 +9,23 @@ use crate::params::{Family, Interval, Priority};
 use crate::reject::{Reject, Rejection};
 use crate::time::{Duration, Instant};
 
-/// An advert and when it came.
+/// An advert with its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct KernelAdvert {
-    /// When; 0: there was none.
+    /// Time of arrival; 0: none.
     pub at: u64,
-    /// Digest of the addresses it announced.
+    /// Digest of its addresses.
     pub addresses: u64,
-    /// From whom; IPv4 in the first four octets.
+    /// Source address; IPv4 in the first four octets.
     pub source: [u8; 16],
     /// Its interval in centiseconds.
     pub interval: u16,
     /// Its priority.
     pub priority: u8,
-    /// How many addresses it announced.
+    /// Number of its addresses.
     pub address_count: u8,
     /// The source MAC address of its frame.
     pub mac: [u8; 6],
@@ -33,15 +33,15 @@ pub struct KernelAdvert {
     pub reserved: [u8; 6],
 }
 
-/// An advert that was discarded, why, and when it came.
+/// A discarded advert, with reason and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct KernelReject {
-    /// When; 0: there was none.
+    /// Time of arrival; 0: none.
     pub at: u64,
-    /// From whom; IPv4 in the first four octets.
+    /// Source address; IPv4 in the first four octets.
     pub source: [u8; 16],
     /// [`Rejection::got`].
     pub got: u32,
@@ -53,30 +53,30 @@ pub struct KernelReject {
     pub reserved: [u8; 7],
 }
 
-/// What the kernel knows of a virtual router.
+/// The kernel's record of a virtual router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct RouterRecord {
-    /// Odd while the record changes. Who reads it without a lock reads it again when this was odd or is another one
-    /// afterwards.
+    /// Odd while the record is being written. A reader without the lock retries if the number is odd or has changed
+    /// after the read (seqlock).
     pub sequence: u64,
-    /// [`super::ABI_VERSION`] of the last command; 0: there was none. It stays in this place in every version.
+    /// [`super::ABI_VERSION`] of the last command; 0: none. At the same offset in every version.
     pub abi: u32,
     /// [`super::KernelConfig::generation`] of the last command.
     pub generation: u32,
-    /// Backup: when Master_Down_Timer runs out.
+    /// Backup: when Master_Down_Timer expires.
     pub deadline: u64,
-    /// When the kernel's timer looks at the deadline next; never later than the deadline. 0: it is not armed.
+    /// When the kernel's timer fires next, at the deadline or earlier. 0: not armed.
     pub timer_at: u64,
-    /// Nothing that is not urgent is reported before.
+    /// No non-urgent event is reported before this time.
     pub report_after: u64,
-    /// Nothing that is urgent is reported before.
+    /// No urgent event is reported before this time.
     pub urgent_after: u64,
     /// The last advert of a master that we follow or yield to.
     pub followed: KernelAdvert,
-    /// The last resignation that counted: of a Backup's the first one since it followed a master, and any that brought
+    /// The last resignation that counted: for a Backup the first one since it followed a master, and any that brought
     /// its deadline forward.
     pub resigned: KernelAdvert,
     /// The last advert.
@@ -85,9 +85,9 @@ pub struct RouterRecord {
     pub master_interval: u16,
     /// The [`super::KernelRole`] of the last command.
     pub role: u8,
-    /// Something was not reported because it was too early: the next advert is.
+    /// A report was withheld because of the spacing, so the next advert is reported.
     pub unreported: u8,
-    /// How often in a row an expiry found the ring full.
+    /// Number of times in a row that an expiry found the ring buffer full.
     pub ring_full_in_a_row: u8,
     /// Zero.
     pub reserved: [u8; 3],
@@ -99,19 +99,19 @@ pub struct RouterRecord {
     pub slot: u32,
     /// Valid adverts.
     pub adverts: u64,
-    /// Master_Down_Timer ran out; repetitions included.
+    /// Expirations of Master_Down_Timer, including repeated reports.
     pub expiries: u64,
-    /// Times the kernel's timer ran.
+    /// Number of times the kernel's timer fired.
     pub timer_runs: u64,
-    /// Events put into the ring.
+    /// Events written to the ring buffer.
     pub events: u64,
-    /// Events not put there to keep the spacing.
+    /// Events withheld because of the spacing.
     pub events_withheld: u64,
-    /// Events for which the ring had no room.
+    /// Events lost because the ring buffer was full.
     pub events_lost: u64,
-    /// The last advert that was discarded because its sender is not set up as we are ([`Reject::is_mismatch`]).
+    /// The last advert discarded because its sender has a different configuration ([`Reject::is_mismatch`]).
     pub refused: KernelReject,
-    /// Discarded adverts that named this virtual router, by [`Reject`].
+    /// Discarded adverts with this VRID, by [`Reject`].
     pub rejected: KernelCounters,
 }
 
@@ -123,7 +123,7 @@ pub type KernelCounters = [u64; Reject::ALL.len()];
 #[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct KernelEvent {
-    /// When.
+    /// Time of the event.
     pub at: u64,
     /// The place of the virtual router.
     pub place: u32,
@@ -139,7 +139,7 @@ pub struct KernelEvent {
 pub enum EventKind {
     /// An advert that may change something: [`RouterRecord::heard`].
     Advert = 1,
-    /// Master_Down_Timer ran out. Void if the record's deadline is a later one by now.
+    /// Master_Down_Timer expired. Void if the record's deadline is later now.
     Expired = 2,
 }
 
@@ -150,7 +150,7 @@ const _: () = {
 };
 
 impl KernelAdvert {
-    /// An advert that came at `at`.
+    /// An advert received at `at`.
     #[inline(always)]
     pub fn new(advert: &Advert, at: Instant) -> Self {
         Self {
@@ -165,7 +165,7 @@ impl KernelAdvert {
         }
     }
 
-    /// The advert with its time, for the virtual router at `slot`; `None` when there was none.
+    /// The advert with its time, for the virtual router at `slot`; `None` if there is none.
     pub fn advert(&self, slot: u32) -> Option<(Instant, Advert)> {
         let (family, vrid) = router_at(slot)?;
         if self.at == 0 {
@@ -183,7 +183,7 @@ impl KernelAdvert {
         Some((Instant::from_nanos(self.at), advert))
     }
 
-    /// Whether it says what `other` says, whenever that was.
+    /// Whether both have the same content, apart from the time.
     #[inline(always)]
     pub fn says_the_same_as(&self, other: &Self) -> bool {
         self.priority == other.priority
@@ -194,7 +194,7 @@ impl KernelAdvert {
 }
 
 impl KernelReject {
-    /// A discarded advert that came at `at`.
+    /// A discarded advert received at `at`.
     #[inline(always)]
     pub fn new(rejection: &Rejection, source: IpAddr, at: Instant) -> Self {
         Self {
@@ -207,7 +207,7 @@ impl KernelReject {
         }
     }
 
-    /// When it came, from whom, and why it was discarded; `None` when there was none.
+    /// Time, source and reason of the discarded advert; `None` if there is none.
     pub fn rejection(&self, family: Family) -> Option<(Instant, IpAddr, Rejection)> {
         let reject = *Reject::ALL.get(usize::from(self.reject))?;
         let rejection = reject.because(self.got, self.wanted);
@@ -270,12 +270,12 @@ impl RouterRecord {
         heard
     }
 
-    /// How long ago the last advert came; `None` when there was none.
+    /// Age of the last advert; `None` if there is none.
     pub fn last_advert_age(&self, now: Instant) -> Option<Duration> {
         (self.heard.at != 0).then(|| now.saturating_since(Instant::from_nanos(self.heard.at)))
     }
 
-    /// Whether the kernel waits for the master to fall silent.
+    /// Whether the kernel's master-down timer runs.
     pub const fn timer_armed(&self) -> bool {
         self.deadline != 0 && self.timer_at != 0
     }

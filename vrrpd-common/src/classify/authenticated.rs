@@ -1,8 +1,8 @@
-//! The same for adverts in an Authentication Header (RFC 2338 §5.3.6.3), for user space only: the program in the kernel
-//! lets them pass, since it has no way to verify them.
+//! Classification of adverts in an Authentication Header (RFC 2338 §5.3.6.3), in user space only: the program in the
+//! kernel passes them on, since it cannot verify them.
 //!
-//! The checks are those of [`classify()`](super::classify()), with the header's own between those on the packet and
-//! those on the message, which is where the IP stack of RFC 2402 would make them.
+//! The checks are those of [`classify()`](super::classify()); those of the header come between the checks of the packet
+//! and of the message, as in the IP stack of RFC 2402.
 
 use super::checks::{check_ipv4_header, check_message, check_packet, check_source};
 use super::{
@@ -18,14 +18,14 @@ use crate::wire::ethernet::{self, EthernetRepr, VlanId};
 use crate::wire::ipv4::{self, Ipv4Header};
 use crate::wire::vrrp::{Message, PseudoHeader, number};
 
-/// Who verifies Authentication Headers.
+/// Verification of Authentication Headers.
 pub trait Associations: Routers {
-    /// Whether a packet for a virtual router of ours that has [`Auth::Ah`] is authentic, and not one that was admitted
-    /// before. Nothing but its Ethernet and IPv4 headers and its length has been checked.
+    /// Whether a packet for a virtual router of ours with [`Auth::Ah`] is authentic and not a replay. Only its Ethernet
+    /// and IPv4 headers and its length have been checked.
     fn admit(&mut self, router: RouterKey, packet: &AhPacket<'_>) -> Result<(), Rejection>;
 }
 
-/// Says what a frame with an Authentication Header is; every other frame is [`Classified::NotVrrp`].
+/// Classifies a frame with an Authentication Header; every other frame is [`Classified::NotVrrp`].
 pub fn classify_authenticated<A: Associations + ?Sized>(frame: &[u8], associations: &mut A) -> Classified {
     let Some((link, at)) = EthernetRepr::parse(frame) else {
         return Classified::NotVrrp;
@@ -60,7 +60,7 @@ pub fn classify_authenticated<A: Associations + ?Sized>(frame: &[u8], associatio
     if authentication.next_header() != ipv4::PROTOCOL_VRRP {
         return Classified::NotVrrp;
     }
-    // Where this header says that it ends, so that one of another kind still names its virtual router.
+    // The end according to this header, so that one of another kind still leads to its virtual router.
     let before = header_len + authentication.header_len();
     let mut packet = Packet {
         len: header.total_len(),

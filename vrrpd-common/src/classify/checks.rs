@@ -1,4 +1,4 @@
-//! The checks on a packet that names one of our virtual routers, in the order of RFC 9568 §7.1 and RFC 3768 §7.1.
+//! The checks of a packet for one of our virtual routers, in the order of RFC 9568 §7.1 and RFC 3768 §7.1.
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -21,7 +21,7 @@ pub(super) fn check_ipv4_header(header: &Ipv4Header, sum: Sum) -> Result<(), Rej
     Err(Reject::Checksum.because(u32::from(header.checksum()), u32::from(wanted)))
 }
 
-/// All checks on a packet whose message names one of our virtual routers.
+/// All checks of a packet for one of our virtual routers.
 #[inline(always)]
 pub(super) fn advert(
     packet: &Packet,
@@ -33,7 +33,7 @@ pub(super) fn advert(
     check_message(packet, message, vrid, expect)
 }
 
-/// It is all there, came from where the router takes adverts, and was not routed, or no further than its sender may be.
+/// Checks length, addresses, and TTL or hop limit.
 #[inline(always)]
 pub(super) fn check_packet(packet: &Packet, expect: &Expect) -> Result<(), Rejection> {
     if packet.there < packet.len {
@@ -50,7 +50,7 @@ pub(super) fn check_packet(packet: &Packet, expect: &Expect) -> Result<(), Rejec
     Ok(())
 }
 
-/// The message is what we expect.
+/// Checks the message.
 #[inline(always)]
 pub(super) fn check_message(
     packet: &Packet,
@@ -75,14 +75,14 @@ pub(super) fn check_message(
     if priority != Priority::OWNER && expect.address_list.is_some_and(|wanted| wanted != addresses) {
         return Err(Reject::AddressList.because(u32::from(address_count), 0));
     }
-    // Whose frame it was, the verdict says: carried through the checks, it would be in a register that is not set on every
-    // way there, which the kernel refuses.
+    // Set later by the caller: carried through the checks, it would be in a register that is not initialised on every
+    // path, which the kernel's verifier refuses.
     let mac = MacAddr::default();
     Ok(Advert { vrid, priority, interval, source, mac, address_count, addresses })
 }
 
-/// Version 2: type of authentication and its data are ours (RFC 2338 §7.1). The data of types 0 and 2 means nothing (RFC
-/// 2338 §5.3.10).
+/// Version 2: authentication type and data must be ours (RFC 2338 §7.1). The data of types 0 and 2 is ignored (RFC 2338
+/// §5.3.10).
 #[inline(always)]
 fn check_auth(
     header: VrrpHeader,
@@ -101,7 +101,7 @@ fn check_auth(
     Err(Reject::Auth.because(u32::from(header.auth_kind()), u32::from(ours.kind())))
 }
 
-/// Not zero (RFC 9568 §5.2.7), and in version 2 ours (RFC 3768 §7.1) unless that is waived.
+/// The interval must not be zero (RFC 9568 §5.2.7), and in version 2 must be ours (RFC 3768 §7.1) unless waived.
 #[inline(always)]
 fn check_interval(header: VrrpHeader, version: Version, expect: &Expect) -> Result<Interval, Rejection> {
     let got = u32::from(header.interval_field(version));
@@ -118,8 +118,8 @@ fn check_interval(header: VrrpHeader, version: Version, expect: &Expect) -> Resu
     }
 }
 
-/// The source can be the address of another router. A virtual address is that of its owner only, who says so by its
-/// priority, or resigns.
+/// The source must be a possible address of another router. A virtual address is allowed only for its owner, identified
+/// by priority 255, or 0 when it resigns.
 #[inline(always)]
 pub(super) fn check_source(advert: Advert, expect: &Expect, is_virtual: bool) -> Result<Advert, Rejection> {
     if !is_host(advert.source, expect.broadcast) {
@@ -132,8 +132,8 @@ pub(super) fn check_source(advert: Advert, expect: &Expect, is_virtual: bool) ->
     Ok(advert)
 }
 
-/// Whether an address can be that of a host on the link: not unspecified, loopback, multicast, reserved or broadcast (RFC
-/// 1122 §3.2.1.3, RFC 4291 §2.5.2, §2.5.3, §2.7).
+/// Whether an address can belong to a host on the link: not unspecified, loopback, multicast, reserved or broadcast
+/// (RFC 1122 §3.2.1.3, RFC 4291 §2.5.2, §2.5.3, §2.7).
 #[inline(always)]
 fn is_host(address: IpAddr, broadcast: Option<Ipv4Addr>) -> bool {
     match address {
@@ -144,7 +144,7 @@ fn is_host(address: IpAddr, broadcast: Option<Ipv4Addr>) -> bool {
     }
 }
 
-/// The frame ends before the packet does.
+/// The frame ends before the packet.
 #[inline(always)]
 pub(super) fn cut_short(packet: &Packet) -> Rejection {
     Reject::Truncated.because(number(packet.there), number(packet.len))

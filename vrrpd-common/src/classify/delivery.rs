@@ -5,14 +5,14 @@
 pub enum Delivery {
     /// The router accepts adverts with these addresses.
     Accepted {
-        /// The lowest TTL or hop limit accepted from this peer; `None`: that of [`Expect`](super::Expect).
+        /// The minimum TTL or hop limit for this peer; `None`: that of [`Expect`](super::Expect).
         min_ttl: Option<u8>,
     },
-    /// The destination is none of this router's: the advert is for another one.
+    /// The destination is not this router's, so the advert is for another one.
     Elsewhere,
     /// The destination is a multicast group, and the router has peers.
     Multicast,
-    /// The source is none of the router's peers.
+    /// The source is not one of the router's peers.
     Stranger,
 }
 
@@ -40,7 +40,7 @@ impl Delivery {
     }
 }
 
-/// What a virtual router uses an address for. 0: nothing.
+/// The use of an address by a virtual router. 0: none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "bytemuck", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(transparent)]
@@ -57,8 +57,8 @@ impl AddressUse {
         Self(bits)
     }
 
-    /// `is_virtual`: it is a virtual address of the router. `min_ttl`: it is a peer, and this is the lowest TTL or hop limit
-    /// of its adverts. It can be both: a peer that owns a virtual address sends from it.
+    /// `is_virtual`: it is a virtual address of the router. `min_ttl`: it is a peer, with this minimum TTL or hop
+    /// limit. It can be both: a peer that owns a virtual address sends from it.
     pub const fn new(is_virtual: bool, min_ttl: Option<u8>) -> Self {
         let peer = match min_ttl {
             Some(min_ttl) => Self::PEER | min_ttl as u32,
@@ -78,7 +78,7 @@ impl AddressUse {
         self.0 & Self::VIRTUAL != 0
     }
 
-    /// The lowest TTL or hop limit of its adverts, if it is a peer.
+    /// The minimum TTL or hop limit, if it is a peer.
     #[inline(always)]
     pub const fn min_ttl(self) -> Option<u8> {
         if self.0 & Self::PEER != 0 { Some((self.0 & Self::MIN_TTL) as u8) } else { None }

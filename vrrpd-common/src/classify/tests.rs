@@ -1,5 +1,5 @@
-//! What each check lets through and what it stops. Frames come from the daemon's own builder, are damaged on purpose,
-//! and where another check than the checksum is meant, summed up again.
+//! What each check accepts and rejects. Frames come from the daemon's own builder and are damaged deliberately; for
+//! checks other than the checksum, checksums are corrected.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use std::vec::Vec;
@@ -17,7 +17,7 @@ mod properties;
 mod rejects;
 mod unicast;
 
-/// Where the headers begin in frames without a tag.
+/// Offsets of headers in untagged frames.
 const IP: usize = 14;
 const MESSAGE_V4: usize = IP + 20;
 const MESSAGE_V6: usize = IP + 40;
@@ -50,7 +50,7 @@ impl Routers for Ours {
     }
 }
 
-/// VRID 51 without a tag, one second, no authentication, any list of addresses.
+/// VRID 51, untagged, one second, no authentication, any list of addresses.
 fn ours(version: Version, family: Family) -> Ours {
     Ours {
         key: RouterKey { vlan: 0, family, vrid: vrid(51) },
@@ -82,7 +82,7 @@ fn v6_addresses(count: u8) -> Vec<Ipv6Addr> {
     (1..=count).map(|last| Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last.into())).collect()
 }
 
-/// Of each frame.
+/// Source MAC address of each frame.
 const SENDER: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
 
 fn frame_of(source: IpAddr, checksum: ChecksumStyle, advert: VrrpRepr<'_>) -> Vec<u8> {
@@ -132,7 +132,7 @@ fn patched(frame: &[u8], at: usize, octets: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// `frame`, untagged, with its checksums made right again: IPv4 header, and the message alone over IPv4.
+/// `frame`, untagged, with corrected checksums of the IPv4 header and of the message.
 fn summed(mut frame: Vec<u8>) -> Vec<u8> {
     let mut pseudo = Sum::ZERO;
     let message = if frame[IP] >> 4 == 4 {
@@ -149,7 +149,7 @@ fn summed(mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
-/// `frame`, untagged, with the checksum of its IPv4 header made right again.
+/// `frame`, untagged, with a corrected checksum of its IPv4 header.
 fn summed_header(mut frame: Vec<u8>) -> Vec<u8> {
     let header_len = usize::from(frame[IP] & 0x0f) * 4;
     set_checksum(&mut frame, IP, IP + 10, header_len, Sum::ZERO);
@@ -171,7 +171,7 @@ fn accepted(frame: &[u8], ours: &Ours) -> Advert {
     }
 }
 
-/// The frame names our virtual router and fails a check.
+/// The frame is for our virtual router and fails a check.
 #[track_caller]
 fn rejected(frame: &[u8], ours: &Ours) -> Rejection {
     match classify(frame, ours) {
@@ -180,7 +180,7 @@ fn rejected(frame: &[u8], ours: &Ours) -> Rejection {
     }
 }
 
-/// The frame fails a check before it names a virtual router.
+/// The frame fails a check before its virtual router is known.
 #[track_caller]
 fn rejected_unnamed(frame: &[u8], ours: &Ours) -> Rejection {
     match classify(frame, ours) {

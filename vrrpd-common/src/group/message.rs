@@ -1,26 +1,26 @@
-//! What the processes of a group tell each other, over sockets of one machine.
+//! Messages between the processes of a group, over local sockets.
 
 use crate::params::{Family, Vrid};
 use crate::time::Duration;
 
-/// How near a member is to being Master, from far to near. Of several members, the farthest speaks for all.
+/// How close a member is to being Master, in ascending order. The lowest standing of several members counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Standing {
-    /// It takes no part: not started, leaving, or its interface cannot be used.
+    /// Does not take part: not started, leaving, or its interface is not usable.
     Unusable,
-    /// It hears a master that it follows, or has not listened for long enough.
+    /// Follows a master, or has not listened for long enough.
     Listening,
-    /// It would be willing, but for a promotion of the group that failed a short time ago.
+    /// Would be willing, but a promotion of the group failed recently.
     Pausing,
-    /// It would be Master if its group were ready.
+    /// Would be Master if its group were ready.
     Willing,
     /// It is Master.
     Master,
 }
 
-/// What orders the members of a group, alike on every machine that serves the same virtual routers: family, VRID, and,
-/// since several LANs may have a router of the same VRID, the digest of the virtual addresses.
+/// Orders the members of a group in the same way on every machine with the same virtual routers: by family, VRID, and
+/// digest of the virtual addresses, since several LANs may have a router with the same VRID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Key {
@@ -32,26 +32,26 @@ pub struct Key {
     pub addresses: u64,
 }
 
-/// One process's part of a group.
+/// The part of one process in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Message {
     /// Incremented each time the group is given up. A process that hears of a newer term leaves the older one.
     pub term: u64,
-    /// The standing of its members: the farthest of all.
+    /// The lowest standing of its members.
     pub standing: Standing,
     /// How many members it has.
     pub members: u8,
-    /// How many members it believes the group to have.
+    /// Its configured group size.
     pub size: u8,
-    /// The first of its members.
+    /// The lowest key of its members.
     pub first: Key,
     /// The longest Master_Down_Interval of its members.
     pub master_down_interval: Duration,
 }
 
 impl Standing {
-    /// Whether nothing is missing on this side for the group to be Master.
+    /// Whether this process is ready for the group to be Master.
     pub const fn is_ready(self) -> bool {
         matches!(self, Self::Willing | Self::Master)
     }
@@ -82,10 +82,10 @@ impl Standing {
 impl Message {
     /// Octets of a message.
     pub const LEN: usize = 32;
-    /// Changes with every change of the layout; a message of another number is none.
+    /// Changed with every change of the layout; messages with another number are invalid.
     const LAYOUT: u8 = 1;
 
-    /// As it goes over a socket, in the machine's order: it never leaves it.
+    /// Serialized in native byte order, since it never leaves the machine.
     pub fn to_octets(&self) -> [u8; Self::LEN] {
         let mut octets = [0; Self::LEN];
         let family = match self.first.family {
@@ -102,7 +102,7 @@ impl Message {
         octets
     }
 
-    /// `None` if it is no message, or one of another version's.
+    /// `None` if it is not a valid message of this version.
     pub fn from_octets(octets: &[u8]) -> Option<Self> {
         let [Self::LAYOUT, standing, members, size, family, vrid, 0, 0, numbers @ ..] = octets else {
             return None;

@@ -1,32 +1,33 @@
-//! Virtual routers of one machine that are Master together or not at all, whether they live in one process
-//! (`[[group]]`) or in several (`-M`): inputs with their time in, outputs out.
+//! Virtual routers of one machine that are Master together or not at all, in one process (`[[group]]`) or several
+//! (`-M`): timed inputs in, outputs out.
 //!
-//! Each process has a [`Group`] with its own members, and hears from the other processes how theirs stand. It reads no
-//! clock, opens no socket and allocates nothing. The caller passes each input to [`Group::handle`], carries out the
+//! Each process has a [`Group`] with its own members, and gets the standing of the other processes' members. It reads
+//! no clock, opens no socket and allocates nothing. The caller passes each input to [`Group::handle`], executes the
 //! outputs in order, reports the standing of a member after each event that the member has handled, and sends
-//! [`Input::Timer`] when [`Group::deadline`] has passed. Messages of a peer must be passed in the order of their arrival,
-//! all of them before the timer.
+//! [`Input::Timer`] when [`Group::deadline`] has passed. Messages of a peer must be passed in the order of their
+//! arrival, all of them before the timer.
 //!
 //! # Becoming Master
 //! A member that has won its election does not become Master but [willing](Standing::Willing). When every member of
-//! every process is, each process by itself sees it and makes its members Master.
+//! every process is willing, each process notices that independently and makes its members Master.
 //!
 //! # Giving up
-//! When one member is not ready any more, all others yield: each process that sees it makes its members yield and begins a
-//! new *term*. A member that was willing in an old term does not count, so an old message is never taken for the present
-//! state. A process that hears of a new term, however late, knows that the group was given up meanwhile. Processes repeat
-//! their message while Master; one that is silent for too long counts as gone, although its socket is open.
+//! When one member is not ready any more, all others yield: each process that notices it makes its members yield and
+//! starts a new *term*. Standings of an old term do not count, so an old message is never taken for the present state.
+//! A process that receives a new term, however late, knows that the group was given up meanwhile. Processes repeat
+//! their message while Master; one that is silent for too long counts as gone, even if its socket is open.
 //!
 //! # Two machines Master at once
-//! After a partition of the network, or by chance, two machines may be Master on all LANs, each with the higher priority on
-//! another one. If each yielded where it has lost, no Master would be left, and this would repeat. So the *first* router of
-//! the group, by its [`Key`], decides: it yields at once; the others tolerate a better master for one
+//! After a partition of the network, or by chance, two machines may be Master on all LANs, each with the higher
+//! priority on another one. If each yielded where it has lost, no Master would be left, and this would repeat. So the
+//! *first* router of the group, by its [`Key`], decides: it yields at once; the others tolerate a better master for one
 //! Master_Down_Interval. Within that time the machine that has lost on the first router's LAN gives up all of them. A
 //! better master that is still there belongs to no group, and the member yields to it.
 //!
 //! # Another configuration
-//! A reload may form a group of routers of which some are Master already. The others take part in their elections, and the
-//! Masters stay Master meanwhile. If the others are not willing after some time, or a Master fails before, all give up.
+//! A reload may form a group of routers some of which are Master already. The others take part in their elections, and
+//! the Masters stay Master meanwhile. If the others are not willing after some time, or a Master fails before, all give
+//! up.
 //!
 //! # Back-off
 //! A group that loses mastership soon after it became Master pauses before it tries again, longer each time up to a limit,
@@ -42,48 +43,49 @@ pub use message::{Key, Message, Standing};
 use crate::router::{Event, State, VirtualRouter};
 use crate::time::{Duration, Instant};
 
-/// Members that a process can have in a group.
+/// Maximum number of members of a process in a group.
 pub const MAX_MEMBERS: usize = 64;
-/// Other processes that a group can have: with this one they are nine.
+/// Maximum number of other processes: nine with this one.
 pub const MAX_PEERS: usize = 8;
 
-/// A peer counts as gone after this much silence, or later.
+/// Minimum time of silence after which a peer counts as gone.
 const MIN_LEASE: Duration = Duration::from_secs(1);
-/// A group that was Master for fewer Master_Down_Intervals than this has failed.
+/// A group that was Master for fewer Master_Down_Intervals has failed.
 const LASTING: u64 = 2;
 /// Master_Down_Intervals within which all members must become willing when some of a new group are Master.
 const ASSEMBLY: u64 = 3;
-/// The first pause is a Master_Down_Interval, which members wait anyhow, and up to a quarter of one (1 / `FIRST_PAUSE`).
+/// The first pause is a Master_Down_Interval, which members wait anyway, plus up to a quarter of one (1 /
+/// `FIRST_PAUSE`).
 const FIRST_PAUSE: u64 = 4;
-/// The part added is doubled after each further failure in a row, this many times.
+/// Maximum number of doublings of that addition, one for each further failure in a row.
 const PAUSE_DOUBLINGS: u8 = 4;
 
-/// A member of this process, by its place in the order in which they were added.
+/// A member of this process, by its index in order of addition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Member(pub usize);
 
-/// Another process, by a number below [`MAX_PEERS`] that its connection has as long as it lasts.
+/// Another process, by the number below [`MAX_PEERS`] of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PeerId(pub usize);
 
-/// What happens to a group.
+/// An input of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// This is how a member of this process stands.
+    /// The standing of a member of this process.
     Member(Member, Standing),
-    /// The Master_Down_Interval of a member of this process is this now: its priority has changed.
+    /// The new Master_Down_Interval of a member of this process, whose priority has changed.
     MasterDownInterval(Member, Duration),
-    /// Another process said this.
+    /// A message of another process.
     Message(PeerId, Message),
-    /// Another process has gone.
+    /// Another process has ended.
     Gone(PeerId),
     /// The deadline may have passed.
     Timer,
 }
 
-/// What the caller has to do for a group, in this order.
+/// An output of a group; outputs are executed in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// The member handles this event; then its standing is reported with [`Input::Member`].
@@ -105,18 +107,18 @@ pub enum Lacking {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Group {
     size: u8,
-    /// State of the pseudo-random numbers for pauses.
+    /// State of the pseudo-random generator for pauses.
     seed: u64,
     term: u64,
     /// Since when the members are Master.
     master_since: Option<Instant>,
-    /// A new group with some Masters: since when, and until when the other members may become Master.
+    /// A new group with some Masters: its start, and the deadline for the other members.
     assembling: Option<(Instant, Instant)>,
     members: [Option<Local>; MAX_MEMBERS],
     peers: [Option<Peer>; MAX_PEERS],
-    /// Promotions that failed in a row.
+    /// Number of failed promotions in a row.
     failures: u8,
-    /// The next promotion is not tried before this.
+    /// No promotion is tried before this time.
     pausing_until: Option<Instant>,
     told: Option<Message>,
     told_at: Instant,
@@ -138,7 +140,7 @@ struct Peer {
 }
 
 impl Standing {
-    /// How a router stands.
+    /// The standing of a router.
     pub const fn of(router: &VirtualRouter) -> Self {
         match router.state() {
             State::Initialize | State::Fault(_) => Self::Unusable,
@@ -150,7 +152,8 @@ impl Standing {
 }
 
 impl Group {
-    /// A group of `size` members, none of them known yet. `seed` is any number that no other process of any machine has.
+    /// A group of `size` members, none of which is known yet. `seed` is a random number, unique among all processes and
+    /// machines.
     pub const fn new(size: u8, seed: u64) -> Self {
         Self {
             size,
@@ -167,7 +170,7 @@ impl Group {
         }
     }
 
-    /// Adds a member of this process; `None` when there are [`MAX_MEMBERS`] already.
+    /// Adds a member of this process; `None` if there are [`MAX_MEMBERS`] already.
     pub fn add(&mut self, key: Key, master_down_interval: Duration) -> Option<Member> {
         let place = self.members.iter().position(Option::is_none)?;
         let local = Local { key, master_down_interval, standing: Standing::Unusable };
@@ -175,18 +178,19 @@ impl Group {
         Some(Member(place))
     }
 
-    /// Some of its members are Master already. They stay it while the others take part in their elections, for some time.
+    /// Some of its members are Master already. They stay Master for some time, while the others take part in their
+    /// elections.
     pub fn assemble(&mut self, now: Instant) {
         let patience = self.longest_master_down_interval().saturating_mul(ASSEMBLY).max(MIN_LEASE);
         self.assembling = Some((now, now + patience));
     }
 
-    /// How many members it has to have: the most that any of its processes was told.
+    /// Number of members it needs: the greatest configured size of its processes.
     pub fn size(&self) -> u8 {
         self.peers().map(|(_, peer)| peer.said.size).fold(self.size, u8::max)
     }
 
-    /// How many members live and answer.
+    /// Number of members that live and answer.
     pub fn live(&self) -> u8 {
         let ours = u8::try_from(self.members().count()).unwrap_or(u8::MAX);
         self.answering().map(|peer| peer.said.members).fold(ours, u8::saturating_add)
@@ -212,7 +216,7 @@ impl Group {
         self.peers.get(id.0)?.as_ref().map(|peer| &peer.said)
     }
 
-    /// What another process that has just come has to know.
+    /// The message for another process that has just connected.
     pub fn greeting(&self) -> Option<Message> {
         Some(Message {
             term: self.term,
@@ -234,7 +238,7 @@ impl Group {
         leases.chain(beat).min()
     }
 
-    /// Takes in what happened at `now` and says through `emit` what is to be done, in this order.
+    /// Handles an input at `now`, and passes the outputs to `emit` in order.
     pub fn handle(&mut self, now: Instant, input: Input, emit: &mut dyn FnMut(Output)) {
         let mut has_lost = false;
         match input {
@@ -279,7 +283,7 @@ impl Group {
             self.pausing_until = None;
         }
         let Some(since) = self.master_since else { return };
-        // If this process was kept from running, the others may have been as well.
+        // If this process was not running, the others may not have been either.
         let stood_still = late > self.beat_spacing();
         for peer in self.peers.iter_mut().flatten() {
             if stood_still {
@@ -289,7 +293,7 @@ impl Group {
         }
     }
 
-    /// The group was given up, and this process has not heard of it yet.
+    /// The group was given up without this process's knowledge.
     fn learn_term(&mut self, now: Instant, term: u64, emit: &mut dyn FnMut(Output)) {
         if term <= self.term {
             return;
@@ -322,13 +326,13 @@ impl Group {
         }
         for (member, local) in self.members.iter_mut().enumerate() {
             let Some(local) = local else { continue };
-            // Until it is said anew: how they stood before counts no more.
+            // Earlier standings do not count until they are reported again.
             local.standing = local.standing.min(Standing::Listening);
             emit(Output::Event(Member(member), Event::GroupYields));
         }
     }
 
-    /// A promotion has failed.
+    /// Handles a failed promotion.
     fn pause(&mut self, now: Instant) {
         let wait = self.longest_master_down_interval();
         let most = wait.saturating_mul(1 << self.failures).as_nanos() / FIRST_PAUSE;
@@ -340,7 +344,7 @@ impl Group {
         self.pausing_until = Some(now + wait + more);
     }
 
-    /// Tells the others when something is new, and that it is still so while they rely on it.
+    /// Sends changes to the others, and repeats them while they rely on them.
     fn tell(&mut self, now: Instant, emit: &mut dyn FnMut(Output)) {
         let message = self.greeting();
         if let Some(message) = message
@@ -366,7 +370,7 @@ impl Group {
         self.peers().map(|(_, peer)| peer).filter(|peer| !peer.lost)
     }
 
-    /// The farthest of the members here.
+    /// The lowest standing of the members in this process.
     fn standing(&self) -> Standing {
         let farthest = self.members().map(|(_, local)| local.standing).min().unwrap_or(Standing::Unusable);
         match (farthest, self.pausing_until) {
@@ -375,7 +379,7 @@ impl Group {
         }
     }
 
-    /// What was said in an older term counts for nothing.
+    /// Standings of an older term do not count.
     fn standing_of(&self, peer: &Peer) -> Standing {
         let standing = peer.said.standing;
         if peer.said.term == self.term { standing } else { standing.min(Standing::Listening) }
@@ -402,7 +406,7 @@ impl Group {
         theirs.fold(self.own_master_down_interval(), Ord::max)
     }
 
-    /// How long the others rely on what this process said.
+    /// How long the others rely on this process's last message.
     fn lease(&self) -> Duration {
         lease(self.own_master_down_interval())
     }

@@ -1,4 +1,4 @@
-//! Groups, told as transcripts: what is said to a process, and what it says and does.
+//! Groups as transcripts: inputs of a process, and its outputs.
 
 use super::*;
 use crate::params::{Family, Vrid};
@@ -23,7 +23,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// A process with members of these VRIDs, in a group of so many.
+    /// A process with members of these VRIDs, in a group of this size.
     fn new(size: u8, vrids: &[u8]) -> Self {
         let mut group = Group::new(size, 7);
         for vrid in vrids {
@@ -173,7 +173,7 @@ fn another_process_that_fails_or_goes_takes_this_one_along() {
 
 #[test]
 fn a_newer_term_ends_mastership_from_every_state() {
-    // The process stood still, and all that it hears of what happened is that they are willing again.
+    // The process was stopped, and all it hears afterwards is that the others are willing again.
     let mut bench = Bench::master();
     let outputs = bench.input(Input::Message(OTHER, said(52, 3, Standing::Willing)));
     assert_eq!(events(&outputs), [(0, Event::GroupYields)]);

@@ -1,4 +1,5 @@
-//! What a Backup does (RFC 9568 §6.4.2): it follows a master, and takes over when that is silent, resigns or is to be preempted.
+//! The state Backup (RFC 9568 §6.4.2): follows a master, and takes over when it is silent, resigns or is to be
+//! preempted.
 
 use super::{
     Action, Backup, Cause, Config, Event, HeardAdvert, Notice, Reason, State, VirtualRouter, Waiting,
@@ -34,7 +35,7 @@ impl VirtualRouter {
             }
             Event::StandBack(_) => {
                 self.forced_backup = true;
-                // A lower master that was to be preempted is one to be followed now.
+                // A lower master that was to be preempted may have to be followed now.
                 self.reconsider(now, backup);
             }
             Event::Resume(origin) => {
@@ -57,7 +58,7 @@ impl VirtualRouter {
                     self.reconsider(now, backup);
                     return;
                 }
-                // Skew_Time follows the priority; what was waited already counts.
+                // Skew_Time depends on the priority; the time waited already counts.
                 let wait = self.wait(backup.waiting, backup.master_adver_interval);
                 self.state = State::Backup(Backup { master_down_at: backup.armed_at + wait, ..backup });
                 // A lower master that was to be preempted may be a higher one now.
@@ -123,8 +124,8 @@ impl VirtualRouter {
         let next = match backup_verdict(advert.priority, self.lowest_followed_by(self.preemption)) {
             BackupVerdict::Follow => self.following(heard),
             BackupVerdict::Resigned if self.has_won() => Backup { master: None, ..backup },
-            // The interval of the master that leaves is still the one to reckon with. Said again, it does not put off
-            // what it announced the first time.
+            // The interval of the resigning master stays in use. A repeated resignation does not postpone the
+            // take-over.
             BackupVerdict::Resigned => Backup {
                 armed_at: now,
                 master_down_at: (now + self.wait(Waiting::AfterResignation, backup.master_adver_interval))
@@ -135,7 +136,7 @@ impl VirtualRouter {
                 ..backup
             },
             BackupVerdict::Discard => match backup.waiting {
-                // Another router, already resigned, may be followed by one that we preempt: the shorter wait counts.
+                // A router that has resigned already may be followed by one that we preempt: the shorter wait counts.
                 Waiting::AfterResignation | Waiting::ForGroup(_) | Waiting::ForScript(_) => {
                     Backup { master: Some(heard), ..backup }
                 }
@@ -150,14 +151,14 @@ impl VirtualRouter {
         self.state = State::Backup(next);
     }
 
-    /// A Backup that was about to take over, or is willing to, follows the master that it hears if that is what its
-    /// advert would make it do now.
+    /// A Backup that was about to take over, or is willing to, follows the master that it hears if its advert would
+    /// have that effect now.
     fn reconsider(&mut self, now: Instant, backup: Backup) {
         let Some(heard) = backup.master else { return };
         let next = self.following(heard);
         let verdict = backup_verdict(heard.advert.priority, self.lowest_followed_by(self.preemption));
         let lives = match backup.waiting {
-            // Heard within the wait that is under way.
+            // Heard within the present wait.
             Waiting::ToPreempt | Waiting::AfterResignation => true,
             // It may have been silent for long.
             Waiting::ForGroup(_) | Waiting::ForScript(_) => now < next.master_down_at,
@@ -169,8 +170,8 @@ impl VirtualRouter {
         }
     }
 
-    /// Waits for a master to fall silent. Which interval that goes by is learned from the advert that made us Backup
-    /// (RFC 9568 §6.4.3), or our own.
+    /// Becomes Backup and waits for a master to fall silent. The interval is that of the advert that displaced us (RFC
+    /// 9568 §6.4.3), or our own.
     pub(super) fn become_backup(
         &mut self,
         now: Instant,
@@ -204,7 +205,7 @@ impl VirtualRouter {
         }
     }
 
-    /// A Backup that may have missed adverts hears what there is to hear before it acts.
+    /// A Backup that may have missed adverts listens once more before it acts.
     fn listening_again(&self, now: Instant, backup: Backup) -> Backup {
         let next = self.waiting_for_silence(now, backup.master_adver_interval, backup.master);
         Backup { waiting: Waiting::AfterGap, cause: backup.cause, ..next }
@@ -224,7 +225,7 @@ impl VirtualRouter {
         }
     }
 
-    /// When a Backup takes over if nothing happens.
+    /// When a Backup takes over without further events.
     pub(super) fn takes_over_at(&self, backup: &Backup) -> Instant {
         if backup.held { backup.master_down_at.max(self.earliest()) } else { backup.master_down_at }
     }

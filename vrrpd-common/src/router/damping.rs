@@ -4,12 +4,12 @@
 //! its resignation, make a Master Backup and, Skew_Time of 10 ms later, Master again: hundreds of times a second, each with
 //! addresses, scripts and gratuitous ARP. So the way from Backup to Master is damped:
 //!
-//! * The first three take-overs come at once, as the RFC has it.
+//! * The first three take-overs come at once, as in the RFC.
 //! * Each further one comes no sooner than a *hold* after the one before. The hold is a third of a second at first. A
-//!   take-over that comes within two holds of the one before doubles it, up to eight seconds. Up to a quarter of it is
-//!   added each time, so that machines which took over in the same moment and all gave way do not do so again and again.
-//!   So routers that fail over every second are never held, and a flood gets seven take-overs in the first ten
-//!   seconds and then one in eight to ten.
+//!   take-over that comes within two holds of the one before doubles it, up to eight seconds. Up to a quarter is added
+//!   each time, so that machines which took over at the same moment and all gave way do not repeat that in step. So
+//!   routers that fail over every second are never held, and a flood gets seven take-overs in the first ten seconds and
+//!   then one in eight to ten.
 //! * 60 s without a take-over reset the damping. So does an operator who tells the router to resume or raises its
 //!   priority.
 //!
@@ -22,17 +22,17 @@ use core::net::IpAddr;
 use crate::advert::{AddressDigest, mix};
 use crate::time::{Duration, Instant};
 
-/// Take-overs that come at once.
+/// Number of take-overs without a hold.
 const FREE: u8 = 3;
 /// The first hold: three take-overs a second.
 const MIN_SPACING: Duration = Duration::from_nanos(1_000_000_000_u64.div_ceil(3));
-/// The longest hold, without the part that is added.
+/// The maximum hold, without the random addition.
 const MAX_SPACING: Duration = Duration::from_secs(8);
 /// Up to 1 / `ADDED` of the hold is added.
 const ADDED: u64 = 4;
-/// Longest time between a take-over and the next one that is held.
+/// Maximum time between a take-over and the next one that is held.
 pub const MAX_HOLD: Duration = Duration::from_secs(10);
-/// This long without a take-over resets the damping.
+/// Time without a take-over that resets the damping.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
 const _: () = assert!(MAX_SPACING.as_nanos() + MAX_SPACING.as_nanos() / ADDED <= MAX_HOLD.as_nanos());
@@ -41,27 +41,27 @@ const _: () = assert!(MAX_SPACING.as_nanos() + MAX_SPACING.as_nanos() / ADDED <=
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Damping {
-    /// The last one.
+    /// Time of the last one.
     last: Instant,
-    /// Take-overs that are still not held.
+    /// Number of take-overs left without a hold.
     free: u8,
-    /// The hold, without the part that is added.
+    /// The hold, without the random addition.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "hold"))]
     hold: Duration,
     earliest: Instant,
 }
 
 impl Damping {
-    /// No take-over is known.
+    /// Without take-overs.
     pub(super) const FRESH: Self =
         Self { last: Instant::ZERO, free: FREE, hold: MIN_SPACING, earliest: Instant::ZERO };
 
-    /// When the router may take over.
+    /// When the router may take over next.
     pub(super) const fn earliest(&self) -> Instant {
         self.earliest
     }
 
-    /// The router, which sends from `source`, takes over at `now`.
+    /// Notes that the router, which sends from `source`, takes over at `now`.
     pub(super) fn took_over(&mut self, now: Instant, source: Option<IpAddr>) {
         let since = now.saturating_since(self.last);
         if since >= FORGOTTEN {
@@ -74,7 +74,7 @@ impl Damping {
         }
         self.last = now;
         if self.free == 0 {
-            // Another number each time and on each machine.
+            // Different each time and on each machine.
             let number = mix(now.as_nanos() ^ AddressDigest::of(source).to_bits());
             let added = Duration::from_nanos(number % (self.hold.as_nanos() / ADDED));
             self.earliest = now + self.hold + added;
@@ -82,7 +82,7 @@ impl Damping {
     }
 }
 
-/// A hold that was written down: never less than the first.
+/// A deserialized hold, at least the minimum.
 #[cfg(feature = "serde")]
 fn hold<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let hold: Duration = serde::Deserialize::deserialize(from)?;
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
     use std::vec::Vec;
 
-    /// When a router takes over, in milliseconds, that is made to every `every` for `during`.
+    /// Times of take-overs, in milliseconds, of a router that is provoked every `every` for `during`.
     fn take_overs(damping: &mut Damping, start: Instant, every: Duration, during: Duration) -> Vec<u64> {
         let (mut all, mut now) = (Vec::new(), start);
         while now < start + during {

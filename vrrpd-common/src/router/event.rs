@@ -1,4 +1,4 @@
-//! What happens to a router, and what it wants done.
+//! Events and actions of a router.
 
 use core::net::IpAddr;
 
@@ -9,54 +9,54 @@ use crate::time::Duration;
 
 use super::{Faults, Reason, StateName};
 
-/// What happens to a router.
+/// An event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Event {
-    /// Take part from now on.
+    /// Start.
     Startup,
-    /// Leave.
+    /// Stop.
     Shutdown,
     /// The deadline may have passed.
     Timer,
-    /// An advert passed every check.
+    /// A valid advert.
     Advert(Advert),
-    /// The interface can be used, and adverts are to be sent from this address. Also when the address changes.
+    /// The interface is usable, and this is the source address of adverts. Also when the address changes.
     InterfaceUp(IpAddr),
-    /// The router cannot serve any more, or for other reasons than before.
+    /// The router cannot serve any more, or its faults have changed.
     InterfaceDown(Faults),
-    /// Be Backup as long as there is another master, whatever its priority.
+    /// Stay Backup as long as there is another master of any priority.
     StandBack(Origin),
-    /// Take part in elections again, and preempt if the priority allows.
+    /// End that; preempt if the priority allows.
     Resume(Origin),
-    /// Take this priority, 1 to 255.
+    /// Set this priority, 1 to 255.
     Priority(Priority),
-    /// The system refused the virtual addresses that [`Action::TakeAddresses`] asked for; no advert has gone out yet.
+    /// The system refused the virtual addresses of [`Action::TakeAddresses`]; no advert was sent yet.
     AddressesRefused,
-    /// Virtual addresses of a Master that has said so are gone, and the system refuses to take them back.
+    /// Virtual addresses of a reported Master are gone, and the system refuses to add them again.
     AddressesLost,
-    /// For a time that is not known nothing was heard: the machine was suspended, or what adverts come by has failed.
+    /// Adverts may have been missed for an unknown time: the machine was suspended, or the data path failed.
     StoodStill,
-    /// Every member of its [group](crate::group) is willing to be Master: so become it.
+    /// Every member of its [group](crate::group) is willing to be Master: become Master.
     GroupReady {
-        /// How long to bear a better master before yielding to it.
+        /// How long to tolerate a better master before yielding to it.
         hold: Duration,
     },
-    /// A member of its group is not Master any more: so cease to be it.
+    /// A member of its group is no longer Master: stop being Master.
     GroupYields,
-    /// The script that [`Action::Prepare`] asked for has ended, or is waited for no longer.
+    /// The script of [`Action::Prepare`] has ended or timed out.
     Prepared,
 }
 
-/// What is to be done, in the order in which it is said.
+/// An action; actions are executed in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Action {
-    /// Run the script that prepares the router for being Master; [`Event::Prepared`] follows.
+    /// Run the `prepare` script; [`Event::Prepared`] follows.
     Prepare,
     /// End that script: the router does not become Master.
     EndPreparation,
-    /// Put the virtual addresses on the interface; what follows waits until they are there.
+    /// Add the virtual addresses; further actions wait until they are there.
     TakeAddresses,
     /// Remove them.
     GiveUpAddresses,
@@ -66,21 +66,21 @@ pub enum Action {
     AnnounceAddresses(Occasion),
     /// The state has changed: log it, run scripts, notify clients.
     Transition(Transition),
-    /// For the log.
+    /// Log this.
     Notice(Notice),
 }
 
-/// Why the addresses are announced; the most urgent occasion is the greatest.
+/// Why the addresses are announced, in ascending order of urgency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Occasion {
-    /// So that the switches of other interfaces, where no adverts are sent, do not forget them.
+    /// Refreshes the switches of other interfaces, where no adverts are sent.
     Elsewhere,
-    /// So that hosts and switches do not forget them.
+    /// Refreshes hosts and switches.
     Refresh,
     /// A router of lower priority advertised, and may have announced them as well.
     LowerMaster,
-    /// The router has become Master, or what the addresses depend on has changed.
+    /// The router has become Master, or the MAC address or location of the addresses has changed.
     TakeOver,
 }
 
@@ -92,13 +92,13 @@ pub struct Transition {
     pub from: StateName,
     /// The state entered.
     pub to: StateName,
-    /// Its reason, as scripts and clients receive it.
+    /// The reason, for scripts and clients.
     pub reason: Reason,
-    /// The other router that caused it, if one did.
+    /// The other router that caused it, if any.
     pub cause: Option<Cause>,
 }
 
-/// A router whose advert, or whose silence after it, made another one change its state.
+/// A router whose advert, or silence, caused a transition of another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Cause {
@@ -133,7 +133,7 @@ pub enum Notice {
     AddressesDiffer(Advert),
     /// Advert from a lower-priority router while Master.
     LowerMaster(Advert),
-    /// The Master_Down timer was handled this late (the machine was suspended): the router listens once more.
+    /// The Master_Down timer was late by this much, so the router listens once more.
     ClockGap(Duration),
     /// The start delay begins: the router listens for this long before it may become Master.
     StartDelay(Duration),

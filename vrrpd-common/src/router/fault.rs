@@ -1,8 +1,8 @@
-//! Why a router cannot serve: a set, since one thing that is mended can leave another.
+//! Why a router cannot serve: a set, since one fault may remain when another ends.
 
 use super::Reason;
 
-/// Something that keeps a router from serving. The order is that in which they are told.
+/// A fault, which keeps a router from serving. In the order of reporting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Fault {
@@ -14,19 +14,19 @@ pub enum Fault {
     LinkDown,
     /// It has no address to send from.
     NoAddress,
-    /// It does not take adverts: they are longer than its MTU, or sending them failed for too long.
+    /// The interface cannot send adverts: they exceed its MTU, or sending has failed for too long.
     AdvertUnsendable,
-    /// Something that the router cannot do without has failed.
+    /// A check without a weight has failed.
     TrackFailed,
 }
 
-/// All that keeps a router from serving: at least one fault.
+/// The faults of a router: at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "u8", into = "u8"))]
 pub struct Faults {
     first: Fault,
-    /// A bit for each, by its place in [`Fault::ALL`].
+    /// A bit for each, by its index in [`Fault::ALL`].
     all: u8,
 }
 
@@ -59,25 +59,25 @@ impl Fault {
 }
 
 impl Faults {
-    /// This one alone.
+    /// Only this fault.
     pub const fn of(fault: Fault) -> Self {
         Self { first: fault, all: fault.bit() }
     }
 
-    /// These; `None`: there are none.
+    /// These faults; `None`: there are none.
     pub fn all_of(faults: impl IntoIterator<Item = Fault>) -> Option<Self> {
         faults
             .into_iter()
             .fold(None, |all: Option<Self>, fault| Some(all.map_or(Self::of(fault), |all| all.and(fault))))
     }
 
-    /// This one as well.
+    /// With this fault added.
     #[must_use]
     pub fn and(self, fault: Fault) -> Self {
         Self { first: self.first.min(fault), all: self.all | fault.bit() }
     }
 
-    /// The one that is told where there is room for one.
+    /// The most serious fault.
     pub const fn first(self) -> Fault {
         self.first
     }
@@ -87,12 +87,12 @@ impl Faults {
         self.first.reason()
     }
 
-    /// All of them, in order.
+    /// All faults, in order.
     pub fn iter(self) -> impl Iterator<Item = Fault> {
         Fault::ALL.into_iter().filter(move |fault| self.all & fault.bit() != 0)
     }
 
-    /// Whether a master can still say that it leaves: the link is there, and a resignation may be shorter than an advert.
+    /// Whether a master can still resign: the link is up, and a resignation may be shorter than an advert.
     pub const fn allow_resignation(self) -> bool {
         match self.first {
             Fault::AdvertUnsendable | Fault::TrackFailed => true,
@@ -102,7 +102,7 @@ impl Faults {
 }
 
 impl From<Faults> for u8 {
-    /// A bit for each, by its place in [`Fault::ALL`].
+    /// A bit for each, by its index in [`Fault::ALL`].
     fn from(faults: Faults) -> Self {
         faults.all
     }

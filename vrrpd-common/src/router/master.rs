@@ -1,4 +1,4 @@
-//! What a Master does (RFC 9568 §6.4.3), and how a router becomes one.
+//! The state Master (RFC 9568 §6.4.3), and becoming Master.
 
 use super::state::{NEVER, after};
 use super::{Action, Event, HeardAdvert, Master, Notice, Occasion, Reason, State, VirtualRouter, Waiting};
@@ -7,9 +7,9 @@ use crate::election::{MasterVerdict, master_verdict};
 use crate::params::Priority;
 use crate::time::{Duration, Instant};
 
-/// A master says again at most this often that its addresses are here, while others claim them.
+/// Minimum interval of announcements upon lower-priority adverts.
 const ANNOUNCE_SPACING: Duration = Duration::from_secs(1);
-/// How long a router at least stays Backup after the system refused it the addresses.
+/// Minimum time as Backup after the system refused the addresses.
 const REFUSED_HOLD: Duration = Duration::from_secs(1);
 
 impl VirtualRouter {
@@ -61,7 +61,7 @@ impl VirtualRouter {
                     self.state = State::Master(Master { advert_at: self.next_advert(now), ..master });
                 }
             }
-            // No advert has gone out yet, so there is nothing to resign from.
+            // No advert was sent yet, so there is nothing to resign from.
             Event::AddressesRefused => self.do_without_addresses(now, emit),
             Event::AddressesLost => {
                 emit(Action::SendAdvert(Priority::RESIGN));
@@ -72,7 +72,7 @@ impl VirtualRouter {
                 emit(Action::GiveUpAddresses);
                 self.become_backup(now, Reason::Group, None, emit);
             }
-            // Its adverts were missing meanwhile.
+            // It sent no adverts meanwhile.
             Event::StoodStill => {
                 emit(Action::GiveUpAddresses);
                 self.become_backup(now, Reason::ClockGap, None, emit);
@@ -121,8 +121,8 @@ impl VirtualRouter {
         self.become_backup(now, reason, Some(HeardAdvert { advert, at: now }), emit);
     }
 
-    /// Advertises at once, since another router may hold the addresses or others wait to take over; at most once an
-    /// interval, since what is answered may be a flood.
+    /// Advertises at once, since another router may have the addresses or others wait to take over; at most once per
+    /// interval, since the adverts may be a flood.
     fn answer(&self, now: Instant, master: &mut Master, emit: &mut dyn FnMut(Action)) {
         if now >= master.assert_after {
             emit(Action::SendAdvert(self.priority));
@@ -131,7 +131,7 @@ impl VirtualRouter {
         }
     }
 
-    /// The election is won. A script may have to prepare for what follows, while the router listens on.
+    /// Handles a won election. If a `prepare` script has to run first, the router listens meanwhile.
     pub(super) fn may_be_master(&mut self, now: Instant, reason: Reason, emit: &mut dyn FnMut(Action)) {
         if !self.config.prepares {
             return self.go_on(now, reason, emit);
@@ -148,7 +148,7 @@ impl VirtualRouter {
         }
     }
 
-    /// Nothing is in the way any more but the group: a member waits until all the others have won their elections.
+    /// Only the group is left to wait for: a member waits until all others have won their elections.
     pub(super) fn go_on(&mut self, now: Instant, reason: Reason, emit: &mut dyn FnMut(Action)) {
         if !self.config.grouped {
             self.become_master(now, reason, Duration::ZERO, emit);
@@ -165,7 +165,7 @@ impl VirtualRouter {
         }
     }
 
-    /// Takes the addresses, and advertises only once they are there (RFC 9568 §8.1.2).
+    /// Takes the addresses, and advertises only once they are held (RFC 9568 §8.1.2).
     pub(super) fn become_master(
         &mut self,
         now: Instant,
@@ -175,7 +175,7 @@ impl VirtualRouter {
     ) {
         let cause = match &self.state {
             State::Backup(backup) => {
-                // An owner in a group, or with a script that prepares it, only passes Backup.
+                // An owner in a group, or with a `prepare` script, only passes through Backup.
                 if !reason.is_beginning() {
                     self.damping.took_over(now, self.interface.ok());
                 }
@@ -205,7 +205,7 @@ impl VirtualRouter {
         now + self.config.interval.as_duration()
     }
 
-    /// Others have their turn before the system is asked for the addresses again.
+    /// Other routers get their turn before the addresses are requested again.
     fn do_without_addresses(&mut self, now: Instant, emit: &mut dyn FnMut(Action)) {
         emit(Action::GiveUpAddresses);
         self.become_backup(now, Reason::AddressRefused, None, emit);

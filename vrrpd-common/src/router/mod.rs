@@ -1,16 +1,15 @@
-//! The state machine of one virtual router (RFC 9568 §6.4, RFC 3768 §6.4): events with their time in, actions out.
+//! The state machine of one virtual router (RFC 9568 §6.4, RFC 3768 §6.4): timed events in, actions out.
 //!
 //! It reads no clock, opens no socket and allocates nothing. The caller passes each event to [`VirtualRouter::handle`],
-//! carries out the actions in order, and sends [`Event::Timer`] when [`VirtualRouter::deadline`] has passed. A timer event
-//! that comes too early or twice is harmless.
+//! executes the actions in order, and sends [`Event::Timer`] when [`VirtualRouter::deadline`] has passed. An early or
+//! repeated timer event is harmless.
 //!
 //! RFC 9568 says Active where this project says Master, as its users do.
 //!
-//! Beyond the RFC, take-overs are [damped](damping), and the interval that is learned from a master has a
-//! [limit](learned_interval).
+//! Beyond the RFC, take-overs are [damped](damping), and the learned interval has a [limit](learned_interval).
 //!
-//! Start reading at [`VirtualRouter::handle`]; there is a function for each state, those of a Backup and a Master in files of
-//! their own, and in it an arm for each event.
+//! Start reading at [`VirtualRouter::handle`]; each state has a function with an arm for each event, those of Backup
+//! and Master in separate files.
 
 mod backup;
 pub mod damping;
@@ -39,7 +38,7 @@ use crate::timers::learned_interval;
 use damping::Damping;
 use preemption::Preemption;
 
-/// What does not change while the router lives, but for the group and the limit of what is learned.
+/// The configuration, constant except for the group, the script and the limit of the learned interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Config {
@@ -51,25 +50,26 @@ pub struct Config {
     pub priority: Priority,
     /// Preempt_Mode (RFC 9568 §6.1): take over from a master of lower priority.
     pub preempt_mode: bool,
-    /// Without `preempt_mode`: take over all the same from a master that advertises less than this.
+    /// Without `preempt_mode`: preempts only a master that advertises less than this.
     pub preempt_below: Option<Priority>,
-    /// With `preempt_mode`: follow a lower master for this long, from its first advert on, before it is preempted.
+    /// With `preempt_mode`: follows a lower master for this long, from its first advert, before preempting it.
     pub preempt_delay: Duration,
-    /// Listen for this long after [`Event::Startup`] before becoming Master, an owner too.
+    /// Listens for this long after [`Event::Startup`] before becoming Master, even as an owner.
     pub start_delay: Duration,
     /// Our own advertisement interval.
     pub interval: Interval,
-    /// Upper limit of the Master_Adver_Interval that is learned from a master; version 3.
+    /// Maximum Master_Adver_Interval learned from a master; version 3.
     pub max_learned_interval: Interval,
-    /// How many intervals of silence make a master lost, besides Skew_Time; 1 to 100, RFC 9568 §6.1 has 3.
+    /// Number of intervals without an advert, in addition to Skew_Time, after which a master counts as down; 1 to 100,
+    /// 3 in RFC 9568 §6.1.
     pub down_multiplier: u8,
-    /// The virtual addresses, to notice that a peer announces others.
+    /// Digest of the virtual addresses, to detect a peer with other addresses.
     pub addresses: AddressDigest,
     /// When gratuitous ARP or unsolicited neighbour advertisements are repeated.
     pub announce: AnnounceTimes,
-    /// It is a member of a [group](crate::group): Master only when that says so.
+    /// The router is a member of a [group](crate::group), and Master only with it.
     pub grouped: bool,
-    /// A script is run before it takes the addresses.
+    /// A `prepare` script runs before it takes the addresses.
     pub prepares: bool,
 }
 
@@ -77,13 +77,13 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AnnounceTimes {
-    /// The second announcement comes this long after the first; `None`: there is no second.
+    /// Time from the first to the second announcement; `None`: no second one.
     pub again_after: Option<Duration>,
-    /// From the first one on, further ones come at this interval; `None`: there are no further ones.
+    /// Interval of further announcements; `None`: none.
     pub refresh_every: Option<Duration>,
-    /// From the first one on, those on other interfaces come at this interval as well; `None`: they do not.
+    /// Interval of announcements on other interfaces; `None`: none.
     pub elsewhere_every: Option<Duration>,
-    /// After an announcement upon an advert of lower priority, another one comes after this time; `None`: there is no other.
+    /// Time from an announcement upon a lower-priority advert to another one; `None`: none.
     pub after_lower: Option<Duration>,
 }
 
@@ -94,12 +94,12 @@ pub struct VirtualRouter {
     config: Config,
     priority: Priority,
     forced_backup: bool,
-    /// The primary address to send from, or why the router cannot serve.
+    /// The source address, or why the router cannot serve.
     interface: Result<IpAddr, Faults>,
     damping: Damping,
-    /// When the start delay ends.
+    /// End of the start delay.
     listens_until: Instant,
-    /// As a Backup: whether a lower master is preempted yet.
+    /// As a Backup: the state of the preemption delay.
     preemption: Preemption,
     state: State,
 }
@@ -130,32 +130,32 @@ impl VirtualRouter {
         &self.state
     }
 
-    /// The priority in force.
+    /// The effective priority.
     pub const fn priority(&self) -> Priority {
         self.priority
     }
 
-    /// Whether an operator told this router to stand back.
+    /// Whether an operator told this router to stay Backup.
     pub const fn forced_backup(&self) -> bool {
         self.forced_backup
     }
 
-    /// The primary address that adverts are sent from; `None` while the interface cannot be used.
+    /// Source address of adverts; `None` while the interface is not usable.
     pub fn source(&self) -> Option<IpAddr> {
         self.interface.ok()
     }
 
-    /// The primary address, or why the router cannot serve.
+    /// The source address, or why the router cannot serve.
     pub const fn interface(&self) -> Result<IpAddr, Faults> {
         self.interface
     }
 
-    /// A member of a group that would be Master if its group were ready. It listens and says nothing.
+    /// A member of a group that would be Master if its group were ready. It listens and sends nothing.
     pub const fn is_willing(&self) -> bool {
         matches!(self.state, State::Backup(Backup { waiting: Waiting::ForGroup(_), .. }))
     }
 
-    /// It has won its election, and a script prepares it for being Master. It listens and says nothing.
+    /// It has won its election, and its `prepare` script runs. It listens and sends nothing.
     pub const fn is_preparing(&self) -> bool {
         matches!(self.state, State::Backup(Backup { waiting: Waiting::ForScript(_), .. }))
     }
@@ -166,7 +166,7 @@ impl VirtualRouter {
         self.is_preparing() || self.is_willing()
     }
 
-    /// When [damping](damping) or the start delay lets it take over; `None` unless that is what it waits for.
+    /// When [damping](damping) or the start delay allows the take-over; `None` unless it waits for that.
     pub fn held_until(&self) -> Option<Instant> {
         match &self.state {
             State::Backup(backup) if backup.held => Some(self.takes_over_at(backup)),
@@ -174,12 +174,12 @@ impl VirtualRouter {
         }
     }
 
-    /// Whether the start delay is what puts a take-over off the longest.
+    /// Whether the start delay is the longest delay of a take-over.
     pub fn is_in_start_delay(&self) -> bool {
         self.listens_until > self.damping.earliest()
     }
 
-    /// When the current preemption delay ends; `None`: no delay runs.
+    /// When the current preemption delay ends; `None`: no delay is running.
     pub const fn preempts_at(&self) -> Option<Instant> {
         match (&self.state, self.preemption) {
             (State::Backup(_), Preemption::DelayedUntil(until)) => Some(until),
@@ -205,23 +205,23 @@ impl VirtualRouter {
         }
     }
 
-    /// It is a member of a group from now on, or not any more. A Master stays Master. One that waits for a group which it
-    /// leaves must be given [`Event::GroupReady`] by the caller.
+    /// Sets whether it is a member of a group. A Master stays Master. A router that leaves the group it waits for must
+    /// be given [`Event::GroupReady`] by the caller.
     pub const fn set_grouped(&mut self, grouped: bool) {
         self.config.grouped = grouped;
     }
 
-    /// It is started in a daemon that already runs, to which the start delay does not apply.
+    /// Skips the start delay, for a router added to a running daemon.
     pub const fn skip_start_delay(&mut self) {
         self.config.start_delay = Duration::ZERO;
     }
 
-    /// A script prepares it from the next take-over on, or does not any more.
+    /// Sets whether a `prepare` script runs before the next take-over.
     pub const fn set_prepares(&mut self, prepares: bool) {
         self.config.prepares = prepares;
     }
 
-    /// What is learned from now on has this limit.
+    /// Sets the limit of intervals learned from now on.
     pub const fn set_max_learned_interval(&mut self, limit: Interval) {
         self.config.max_learned_interval = limit;
     }
@@ -240,10 +240,10 @@ impl VirtualRouter {
         }
     }
 
-    /// Takes in an event that happened at `now` and says through `emit` what is to be done, in this order.
+    /// Handles an event at `now`, and passes the actions to `emit` in order.
     pub fn handle(&mut self, now: Instant, event: Event, emit: &mut dyn FnMut(Action)) {
-        // The machine was suspended. Its adverts were missing meanwhile, so another router may be Master now: listen
-        // before acting.
+        // The machine was suspended. It sent no adverts meanwhile, so another router may be Master: listen before
+        // acting.
         if let (State::Master(master), Event::Timer | Event::Advert(_)) = (&self.state, &event)
             && self.slept_through(now, master.advert_at)
         {
@@ -294,7 +294,7 @@ impl VirtualRouter {
         }
     }
 
-    /// The interface cannot be used: Initialize, until it can. RFC 9568 knows no links.
+    /// The interface is not usable: Initialize, until it is. RFC 9568 does not consider links.
     fn in_fault(&mut self, now: Instant, faults: Faults, event: Event, emit: &mut dyn FnMut(Action)) {
         match event {
             Event::InterfaceUp(source) => {
@@ -323,7 +323,7 @@ impl VirtualRouter {
         }
     }
 
-    /// RFC 9568 §6.4.1, on a usable interface. During the start delay an owner begins as Backup.
+    /// RFC 9568 §6.4.1, on a usable interface. During the start delay an owner starts as Backup.
     fn begin(&mut self, now: Instant, reason: Reason, emit: &mut dyn FnMut(Action)) {
         if self.priority == Priority::OWNER && !self.forced_backup && now >= self.listens_until {
             self.may_be_master(now, reason, emit);
@@ -332,14 +332,14 @@ impl VirtualRouter {
         }
     }
 
-    /// Takes part in elections again, and what it did before is forgotten.
+    /// Ends a forced Backup, and resets damping and delays.
     const fn resume(&mut self) {
         self.forced_backup = false;
         self.damping = Damping::FRESH;
         self.listens_until = Instant::ZERO;
     }
 
-    /// Who gives a router a higher priority wants it to take over.
+    /// A higher priority is meant to cause a take-over.
     fn set_priority(&mut self, priority: Priority) {
         if priority > self.priority {
             self.damping = Damping::FRESH;
@@ -352,7 +352,7 @@ impl VirtualRouter {
         self.damping.earliest().max(self.listens_until)
     }
 
-    /// Says once per change that a master does not advertise what we would.
+    /// Reports a difference of the master's advert from our configuration, once per change.
     fn notice_differences(&self, before: Option<Advert>, advert: &Advert, emit: &mut dyn FnMut(Action)) {
         if advert.interval != self.config.interval && before.map(|b| b.interval) != Some(advert.interval) {
             let limit = self.config.max_learned_interval;
@@ -375,7 +375,7 @@ impl VirtualRouter {
         emit(Action::Transition(Transition { from, to: next.name(), reason, cause }));
     }
 
-    /// Master_Adver_Interval of a master that advertises this.
+    /// Master_Adver_Interval for a master with this advert.
     fn learned_from(&self, advert: &Advert) -> Interval {
         let Config { version, interval, max_learned_interval, .. } = self.config;
         learned_interval(version, interval, advert.interval, max_learned_interval)

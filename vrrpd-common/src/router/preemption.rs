@@ -1,14 +1,14 @@
-//! Whether a Backup takes over from a lower master, and when: Preempt_Mode (RFC 9568 §6.1), a delay, and a limit.
+//! Preemption of a lower master by a Backup: Preempt_Mode (RFC 9568 §6.1), a delay, and a priority limit.
 
 use super::{Config, VirtualRouter};
 use crate::params::Priority;
 use crate::time::{Duration, Instant};
 
-/// Where a Backup is in the delay after which it preempts a lower master.
+/// State of the preemption delay of a Backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) enum Preemption {
-    /// No lower master was heard yet: the first advert of one begins the delay.
+    /// No lower master was heard yet: its first advert starts the delay.
     Idle,
     /// A lower master is followed until then.
     DelayedUntil(Instant),
@@ -17,7 +17,7 @@ pub(super) enum Preemption {
 }
 
 impl Preemption {
-    /// The same at `now`.
+    /// The state at `now`.
     pub(super) fn at(self, now: Instant) -> Self {
         match self {
             Self::DelayedUntil(until) if now >= until => Self::Ready,
@@ -38,7 +38,7 @@ impl VirtualRouter {
         }
     }
 
-    /// Where the delay of preemption is before a lower master is heard. An owner does not wait.
+    /// The initial state of the preemption delay. An owner does not wait.
     pub(super) fn first_preemption(&self) -> Preemption {
         if self.config.preempt_delay == Duration::ZERO || self.priority == Priority::OWNER {
             Preemption::Ready
@@ -47,8 +47,7 @@ impl VirtualRouter {
         }
     }
 
-    /// A master of this priority is heard at `now`: a lower one begins the delay of preemption, one that is not lower
-    /// resets it.
+    /// Handles an advert of a master with this priority: a lower one starts the delay, any other resets it.
     pub(super) fn delay_preemption(&mut self, now: Instant, master: Priority) {
         if self.config.preempt_delay == Duration::ZERO {
             return;

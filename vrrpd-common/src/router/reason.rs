@@ -1,8 +1,8 @@
-//! Why a router changed its state.
+//! Reasons of transitions.
 
 use core::fmt;
 
-/// Why a router changed its state: one name for log, JSON and scripts.
+/// The reason of a transition, with one name for log, JSON and scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Reason {
@@ -12,19 +12,19 @@ pub enum Reason {
     MasterDownTimer,
     /// A master of higher priority was heard.
     HigherPriorityAdvert,
-    /// The master said that it leaves.
+    /// The master resigned.
     MasterResigned,
     /// A master of lower priority was heard long enough.
     Preempted,
     /// A master of the same priority and a greater address was heard.
     EqualPriorityHigherAddress,
-    /// The client asked for it.
+    /// A command of the client.
     Operator,
-    /// A signal asked for it.
+    /// A signal.
     Signal,
     /// The interface has no carrier.
     LinkDown,
-    /// The interface can be used again.
+    /// The interface is usable again.
     LinkUp,
     /// The interface was set down.
     AdminDown,
@@ -32,21 +32,21 @@ pub enum Reason {
     InterfaceRemoved,
     /// The interface has no address to send from.
     NoAddress,
-    /// The interface does not take our adverts.
+    /// The interface cannot send our adverts.
     AdvertUnsendable,
-    /// Something that the router tracks has failed.
+    /// A check without a weight has failed.
     TrackFailed,
-    /// All that the router tracks holds again.
+    /// All checks without a weight hold again.
     TrackRecovered,
     /// The system refused the virtual addresses.
     AddressRefused,
-    /// The machine stood still for longer than the protocol bears.
+    /// The machine was stopped for longer than the protocol tolerates.
     ClockGap,
-    /// Another member of its group is not Master any more.
+    /// Another member of its group is no longer Master.
     Group,
     /// The daemon ends.
     Shutdown,
-    /// The daemon was killed, or died of a fault of its own; what it had was given back in its place.
+    /// The daemon was killed or crashed; its guardian or the next start has given everything back.
     Crash,
 }
 
@@ -76,7 +76,7 @@ impl Reason {
         Self::Crash,
     ];
 
-    /// Whether it is what another router said, or that it fell silent.
+    /// Whether another router caused it, by an advert or by silence.
     pub const fn is_another_router(self) -> bool {
         match self {
             Self::MasterDownTimer
@@ -103,7 +103,7 @@ impl Reason {
         }
     }
 
-    /// Whether a router begins for this reason, at its start or after a fault.
+    /// Whether a router starts for this reason, or recovers from a fault.
     pub const fn is_beginning(self) -> bool {
         matches!(self, Self::StartUp | Self::LinkUp | Self::TrackRecovered)
     }

@@ -1,4 +1,4 @@
-//! The states. Each owns its deadlines, so that none can be left armed in a state that does not know it.
+//! The states of a virtual router. Each owns its deadlines, so none can stay armed in another state.
 
 use crate::advert::Advert;
 use crate::params::Interval;
@@ -13,21 +13,21 @@ use super::reason::Reason;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum State {
-    /// Not started yet, or left (RFC 9568 §6.4.1).
+    /// Not started, or stopped (RFC 9568 §6.4.1).
     Initialize,
-    /// Initialize as well, since the router cannot serve.
+    /// Initialize in the RFC: the router cannot serve.
     Fault(Faults),
-    /// Hears a master (RFC 9568 §6.4.2).
+    /// Follows a master (RFC 9568 §6.4.2).
     Backup(Backup),
-    /// Serves the addresses (RFC 9568 §6.4.3).
+    /// Holds the addresses (RFC 9568 §6.4.3).
     Master(Master),
 }
 
-/// Backup and the time at which it ends.
+/// State Backup, and when it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Backup {
-    /// When the wait began.
+    /// Start of the wait.
     pub armed_at: Instant,
     /// Master_Down_Timer.
     pub master_down_at: Instant,
@@ -35,67 +35,67 @@ pub struct Backup {
     pub waiting: Waiting,
     /// Master_Adver_Interval (RFC 9568 §6.1).
     pub master_adver_interval: Interval,
-    /// The master heard last; `None` when none was heard or it resigned.
+    /// The last master; `None` if none was heard or it resigned.
     pub master: Option<HeardAdvert>,
-    /// Who will have caused what comes of the wait: the master that falls silent, resigned or is preempted.
+    /// The cause of the transition after the wait: the master that falls silent, resigned or is preempted.
     pub cause: Option<Cause>,
-    /// Master_Down_Timer has run out, and [damping](super::damping) puts the take-over off.
+    /// Master_Down_Timer has expired, and [damping](super::damping) delays the take-over.
     pub held: bool,
 }
 
-/// What a Backup waits for; why it will be Master if nothing happens.
+/// What a Backup waits for, and so the reason of becoming Master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Waiting {
     /// Master_Down_Interval without an advert.
     ForSilence,
-    /// Master_Down_Interval once more, since adverts may have been missed.
+    /// Another Master_Down_Interval, since adverts may have been missed.
     AfterGap,
     /// Skew_Time after the master resigned.
     AfterResignation,
     /// Master_Down_Interval in which only lower masters are heard.
     ToPreempt,
-    /// The other members of its group; it would be Master for this reason. There is no deadline.
+    /// The other members of its group; with the reason of becoming Master. There is no deadline.
     ForGroup(Reason),
-    /// The script that prepares it; it would be Master for this reason. There is no deadline.
+    /// Its `prepare` script; with the reason of becoming Master. There is no deadline.
     ForScript(Reason),
 }
 
-/// An advert and when it came.
+/// An advert with its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HeardAdvert {
     /// The advert.
     pub advert: Advert,
-    /// When it came.
+    /// Time of arrival.
     pub at: Instant,
 }
 
-/// Master and the times of what it has to say.
+/// State Master, and the times of its adverts and announcements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Master {
     /// Adver_Timer.
     pub advert_at: Instant,
-    /// When the addresses are announced a second time, or [`NEVER`].
+    /// Time of the second announcement, or [`NEVER`].
     #[cfg_attr(feature = "serde", serde(with = "or_never"))]
     pub announce_again_at: Instant,
-    /// When they are announced for hosts that may forget them, or [`NEVER`].
+    /// Time of the next periodic announcement, or [`NEVER`].
     #[cfg_attr(feature = "serde", serde(with = "or_never"))]
     pub refresh_at: Instant,
-    /// When those on other interfaces are, or [`NEVER`].
+    /// Time of the next announcement on other interfaces, or [`NEVER`].
     #[cfg_attr(feature = "serde", serde(with = "or_never", default = "or_never::never"))]
     pub elsewhere_at: Instant,
-    /// When they are announced once more after an advert of lower priority, or [`NEVER`].
+    /// Time of the repeated announcement after a lower-priority advert, or [`NEVER`].
     #[cfg_attr(feature = "serde", serde(with = "or_never"))]
     pub after_lower_at: Instant,
-    /// The next lower advert or resignation is answered from this time on.
+    /// Earliest time of the next answer to a lower-priority advert or resignation.
     pub assert_after: Instant,
-    /// A lower advert makes the addresses be announced again from this time on.
+    /// Earliest time of the next announcement upon a lower-priority advert.
     pub announce_after: Instant,
-    /// How long a better master is borne before this one yields; nothing but in a [group](crate::group).
+    /// How long a better master is tolerated; only in a [group](crate::group).
     pub hold: Duration,
-    /// The better master that is borne.
+    /// The better master that is tolerated.
     pub rival: Option<Rival>,
 }
 
@@ -103,9 +103,9 @@ pub struct Master {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Rival {
-    /// When it was heard first.
+    /// Time of its first advert.
     pub since: Instant,
-    /// When it was heard last.
+    /// Time of its last advert.
     pub heard_at: Instant,
 }
 
@@ -123,15 +123,15 @@ pub enum StateName {
     Master,
 }
 
-/// A moment that does not come: cheaper than an `Option` for what each advert of a Master looks at.
+/// A time that never comes; cheaper than an `Option` in the path of each advert of a Master.
 pub const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
-/// The moment this long after `now`, or [`NEVER`].
+/// The time this long after `now`, or [`NEVER`].
 pub(super) fn after(now: Instant, wait: Option<Duration>) -> Instant {
     wait.map_or(NEVER, |wait| now + wait)
 }
 
-/// [`NEVER`] is written as a moment that is not there.
+/// [`NEVER`] is serialized as a missing time.
 #[cfg(feature = "serde")]
 mod or_never {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -165,8 +165,8 @@ impl State {
 }
 
 impl Master {
-    /// The next advert is due an interval after this one was, so that lateness does not add up; after a stall of
-    /// more than an interval the count starts anew.
+    /// The next advert is due an interval after this one was due, so that lateness does not add up; after a delay of
+    /// more than an interval it counts from now.
     pub(super) fn advert_sent(&mut self, now: Instant, interval: Interval) {
         let next = self.advert_at + interval.as_duration();
         self.advert_at = if next > now { next } else { now + interval.as_duration() };
@@ -174,12 +174,12 @@ impl Master {
 }
 
 impl Master {
-    /// When the addresses are announced next, or [`NEVER`].
+    /// Time of the next announcement, or [`NEVER`].
     pub fn announce_at(&self) -> Instant {
         self.announce_again_at.min(self.refresh_at).min(self.elsewhere_at).min(self.after_lower_at)
     }
 
-    /// The most urgent occasion to announce the addresses at `now`, if there is one. It stands for the others that are due.
+    /// The most urgent announcement due at `now`, if any. It replaces the others that are due.
     pub(super) fn announces(&mut self, now: Instant, times: &AnnounceTimes) -> Option<Occasion> {
         if now < self.announce_at() {
             return None;
@@ -204,8 +204,8 @@ impl Master {
         due
     }
 
-    /// Whether a better master that advertises at this interval, heard at `now`, is borne for some more time. One that
-    /// was silent for as long as so many of its adverts take has gone meanwhile.
+    /// Whether a better master with this interval, heard at `now`, is tolerated further. One that was silent for
+    /// `down_multiplier` intervals counts as a new one.
     pub(super) fn holds_on(&mut self, now: Instant, interval: Interval, down_multiplier: u8) -> bool {
         if self.hold == Duration::ZERO {
             return false;

@@ -1,12 +1,12 @@
-//! What happens again and again while nothing changes.
+//! Repeating events without a change.
 
 use super::{Backup, Event, State, VirtualRouter, Waiting};
 use crate::params::Priority;
 use crate::time::Instant;
 
 impl VirtualRouter {
-    /// Whether nothing but deadlines and what is known of the master follows from this event at `now`: the adverts of the master
-    /// that a Backup follows, as it sent them before, and the timer of a Master that goes on advertising.
+    /// Whether this event at `now` changes only deadlines and the known state of the master: an unchanged advert of the
+    /// master that a Backup follows, or the advert timer of a Master.
     pub fn is_steady(&self, now: Instant, event: &Event) -> bool {
         match (&self.state, event) {
             (State::Backup(backup), Event::Advert(advert)) => {

@@ -1,8 +1,8 @@
 //! The IP Authentication Header (RFC 2402 §2) with an integrity check value of 96 bits, which version 2 of VRRP can have
 //! between the IPv4 header and the message (RFC 2338 §5.3.6.3).
 //!
-//! Only what goes over the wire, and which octets the integrity check value covers. Computing it takes a key, judging
-//! sequence numbers takes a memory: both are for whoever implements [`crate::classify::Associations`].
+//! This module has the wire format, and the octets that the integrity check value covers. Computing it needs a key, and
+//! judging sequence numbers needs state: both are for implementations of [`crate::classify::Associations`].
 
 use super::{ipv4, put};
 use crate::octets::Octets;
@@ -15,9 +15,9 @@ pub const HEADER_LEN_U16: u16 = 24;
 /// Octets of the integrity check value: HMAC-MD5 cut to 96 bits (RFC 2403 §2).
 pub const ICV_LEN: usize = 12;
 
-/// Where the fields are (RFC 2402 §2).
+/// Offsets of the fields (RFC 2402 §2).
 pub mod field {
-    /// Protocol of what comes behind the header.
+    /// Protocol of the payload.
     pub const NEXT_HEADER: usize = 0;
     /// Length of the header in 32-bit words, minus two.
     pub const PAYLOAD_LEN: usize = 1;
@@ -31,25 +31,26 @@ pub mod field {
     pub const ICV: usize = 12;
 }
 
-/// [`HEADER_LEN`] as [`field::PAYLOAD_LEN`] says it.
+/// [`HEADER_LEN`] in the format of [`field::PAYLOAD_LEN`].
 const PAYLOAD_LEN: u8 = 4;
 
-/// A view over a header: nothing is checked yet.
+/// An unchecked view of a header.
 #[derive(Clone, Copy, Debug)]
 pub struct AhHeader([u8; HEADER_LEN]);
 
 impl AhHeader {
-    /// The header at `at`; `None` when it is not all there.
+    /// The header at `at`; `None` if it is truncated.
     pub fn read(octets: &[u8], at: usize) -> Option<Self> {
         Octets::get(octets, at).map(Self)
     }
 
-    /// Protocol of what comes behind the header.
+    /// Protocol of the payload.
     pub const fn next_header(&self) -> u8 {
         self.0[field::NEXT_HEADER]
     }
 
-    /// Octets of the header, as it says. Other than [`HEADER_LEN`] means another integrity check value than ours.
+    /// Length of the header according to its field, in octets. Other than [`HEADER_LEN`] means another kind of
+    /// integrity check value.
     pub const fn header_len(&self) -> usize {
         (self.0[field::PAYLOAD_LEN] as usize + 2) * 4
     }
@@ -76,10 +77,10 @@ impl AhHeader {
     }
 }
 
-/// A header that is not sealed yet: its integrity check value is zero.
+/// A header before sealing: its integrity check value is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AhRepr {
-    /// Protocol of what comes behind the header.
+    /// Protocol of the payload.
     pub next_header: u8,
     /// Security Parameters Index.
     pub spi: u32,
@@ -88,8 +89,7 @@ pub struct AhRepr {
 }
 
 impl AhRepr {
-    /// The header and where it ends, whatever its integrity check value; `None` when it is not all there or has one of
-    /// another length.
+    /// The header and its end, with any integrity check value; `None` if it is truncated or has another length.
     pub fn parse(octets: &[u8]) -> Option<(Self, usize)> {
         let header = AhHeader::read(octets, 0).filter(|header| header.header_len() == HEADER_LEN)?;
         let repr = Self { next_header: header.next_header(), spi: header.spi(), sequence: header.sequence() };
@@ -101,7 +101,7 @@ impl AhRepr {
         HEADER_LEN
     }
 
-    /// Writes the header and says where its payload begins; `None` when the buffer is too short.
+    /// Writes the header and returns the offset of its payload; `None` if the buffer is too short.
     pub fn emit(&self, buffer: &mut [u8]) -> Option<usize> {
         let header = buffer.get_mut(..HEADER_LEN)?;
         put(header, field::NEXT_HEADER, &[self.next_header, PAYLOAD_LEN])?;
@@ -113,7 +113,7 @@ impl AhRepr {
     }
 }
 
-/// An IPv4 packet whose payload begins with a header of [`HEADER_LEN`] octets, without what pads its frame.
+/// An IPv4 packet whose payload starts with a header of [`HEADER_LEN`] octets, without padding of its frame.
 #[derive(Clone, Copy, Debug)]
 pub struct AhPacket<'a> {
     packet: &'a [u8],
@@ -123,7 +123,7 @@ pub struct AhPacket<'a> {
 }
 
 impl<'a> AhPacket<'a> {
-    /// `None` when it is no such packet, or not all of it is there.
+    /// `None` if it is not such a packet, or is truncated.
     pub fn read(packet: &'a [u8]) -> Option<Self> {
         let ip = Ipv4Header::read(packet, 0)?;
         let at = ip.header_len();
@@ -140,13 +140,12 @@ impl<'a> AhPacket<'a> {
         self.header
     }
 
-    /// Hands over what the integrity check value covers, piece by piece: the packet, with zeros for the integrity check
-    /// value and for what may change on the way: type of service, flags and fragment offset, header checksum (RFC 2402
-    /// §3.3.3.1.1).
+    /// Passes the covered octets to `take`, piece by piece: the packet with zeros for the integrity check value and for
+    /// mutable fields: type of service, flags and fragment offset, header checksum (RFC 2402 §3.3.3.1.1).
     ///
-    /// The TTL is covered as it stands in an advert to a multicast group, although that section counts it as mutable: it is not
-    /// routed, and keepalived covers it and takes nothing else. By unicast it may be routed, and keepalived does as the section
-    /// says. Options are covered as they stand; VRRP has none.
+    /// The TTL is covered unchanged in an advert to a multicast group, although that section counts it as mutable: such
+    /// an advert is not routed, and keepalived requires it. Unicast may be routed, and keepalived follows the section.
+    /// Options are covered unchanged; VRRP has none.
     pub fn covered(&self, mut take: impl FnMut(&[u8])) {
         let (ip, rest) = self.packet.split_at(self.at);
         let (fixed, options) = ip.split_at(ipv4::HEADER_LEN);
@@ -170,8 +169,8 @@ impl<'a> AhPacket<'a> {
         take(payload);
     }
 
-    /// Gives `packet` its sequence number and the integrity check value that `compute` finds for it then; `None`, with
-    /// nothing written, when it is no packet with such a header.
+    /// Sets the sequence number of `packet`, and the integrity check value from `compute`; `None`, with nothing
+    /// written, if it is not a packet with such a header.
     pub fn seal(
         packet: &mut [u8],
         sequence: u32,
@@ -179,7 +178,7 @@ impl<'a> AhPacket<'a> {
     ) -> Option<()> {
         let at = AhPacket::read(packet)?.at;
         if is_unicast(packet) {
-            // The system puts another identification in the place of zero, which the value would not cover.
+            // The system replaces an identification of zero, which would invalidate the value.
             let identification = u16::try_from(sequence & 0xffff).unwrap_or_default().max(1);
             put(packet, ipv4::field::ID, &identification.to_be_bytes())?;
         }
@@ -206,7 +205,7 @@ mod tests {
         0x70, 0x04, 0x00, 0x00, 192, 0, 2, 11, 0x01, 0x02, 0x03, 0x04, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     ];
 
-    /// A packet with [`HEADER`] and eight octets behind it.
+    /// A packet with [`HEADER`] and eight octets after it.
     fn packet() -> Vec<u8> {
         let mut packet = std::vec![0xa5; 52];
         let ip = ipv4::Ipv4Repr {

@@ -1,6 +1,6 @@
 //! ARP for IPv4 over Ethernet (RFC 826).
 //!
-//! Only what the daemon announces with: it answers nobody's requests itself, the kernel does.
+//! Only what announcements need: the kernel answers requests.
 
 use core::net::Ipv4Addr;
 
@@ -11,7 +11,7 @@ use crate::octets::Octets;
 /// Octets of a packet.
 pub const PACKET_LEN: usize = 28;
 
-/// Where the fields are (RFC 826, "Packet format").
+/// Offsets of the fields (RFC 826, "Packet format").
 mod field {
     pub(super) const PREFIX: usize = 0;
     pub(super) const OPERATION: usize = 6;
@@ -24,11 +24,11 @@ mod field {
 /// Ethernet, IPv4, address lengths 6 and 4.
 const ETHERNET_IPV4: [u8; 6] = [0x00, 0x01, 0x08, 0x00, 6, 4];
 
-/// What a packet asks or says.
+/// The operation of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Operation {
-    /// Who has the target address? The sender has its own.
+    /// Asks for the target address; the sender has its own.
     Request = 1,
     /// The sender has the sender's address.
     Reply = 2,
@@ -37,7 +37,7 @@ pub enum Operation {
 /// A packet for IPv4 over Ethernet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArpRepr {
-    /// What it asks or says.
+    /// The operation.
     pub operation: Operation,
     /// The sender's Ethernet address.
     pub sender_hardware: MacAddr,
@@ -50,11 +50,11 @@ pub struct ArpRepr {
 }
 
 impl ArpRepr {
-    /// An announcement that `address` is now at `mac`.
+    /// Announces that `address` is at `mac`.
     ///
-    /// A request, not a reply: hosts take what they know from either, and some take it from requests only (RFC 5227
-    /// §3). Sender and target address are the same; the target's Ethernet address is the sender's as well (RFC 9568
-    /// §6.4.1 with errata 7947 and 7949).
+    /// A request, not a reply: hosts learn from either, and some from requests only (RFC 5227 §3). Sender and target
+    /// address are the same; the target's Ethernet address is the sender's as well (RFC 9568 §6.4.1 with errata 7947
+    /// and 7949).
     pub const fn announcement(mac: MacAddr, address: Ipv4Addr) -> Self {
         Self {
             operation: Operation::Request,
@@ -65,7 +65,7 @@ impl ArpRepr {
         }
     }
 
-    /// `None` when the packet is too short, not for IPv4 over Ethernet, or neither request nor reply.
+    /// `None` if the packet is too short, not for IPv4 over Ethernet, or neither request nor reply.
     pub fn parse(packet: &[u8]) -> Option<Self> {
         if packet.get(field::PREFIX..field::OPERATION)? != ETHERNET_IPV4 {
             return None;
@@ -89,7 +89,7 @@ impl ArpRepr {
         PACKET_LEN
     }
 
-    /// Writes the packet and says how long it is; `None` when the buffer is too short.
+    /// Writes the packet and returns its length; `None` if the buffer is too short.
     pub fn emit(&self, buffer: &mut [u8]) -> Option<usize> {
         let packet = buffer.get_mut(..PACKET_LEN)?;
         put(packet, field::PREFIX, &ETHERNET_IPV4)?;

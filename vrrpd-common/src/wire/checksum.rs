@@ -1,18 +1,18 @@
 //! The Internet checksum (RFC 1071): the complement of the ones' complement sum of 16-bit words.
 //!
-//! Only arithmetic: which octets a checksum covers is for the formats to say. The loop has a constant bound, since
-//! the kernel's verifier wants to see its end.
+//! Only arithmetic; the formats define which octets are covered. The loop has a constant bound, as the kernel's
+//! verifier requires.
 
 use crate::octets::Octets;
 
-/// No [`Sum::of`] covers more octets than this: a VRRP message with 255 IPv6 addresses and eight octets to spare.
+/// Maximum number of octets of a [`Sum::of`]: a VRRP message with 255 IPv6 addresses and eight octets to spare.
 pub const MAX_OCTETS: usize = 4096;
 
-/// What correct data and their checksum, or correct data with an unused checksum field of zero, add up to.
+/// The sum of correct data with their checksum, or with an unused checksum field of zero.
 const ALL_ONES: u16 = 0xffff;
 
-/// A ones' complement sum on its way. 32-bit words are added as they are and folded at the end (RFC 1071 §2 (C)), so
-/// that 64 bits never overflow: that would take 2³² words.
+/// An unfinished ones' complement sum. 32-bit words are added directly and folded at the end (RFC 1071 §2 (C)); 64 bits
+/// would overflow after 2³² words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum(u64);
 
@@ -20,8 +20,8 @@ impl Sum {
     /// The sum of nothing.
     pub const ZERO: Self = Self(0);
 
-    /// The sum of the `len` octets of `octets` from `at` on; an odd last octet counts as the high half of a word (RFC
-    /// 1071 §1). `None` when they are not all there, or are more than [`MAX_OCTETS`].
+    /// The sum of the `len` octets of `octets` starting at `at`; an odd last octet counts as the high half of a word
+    /// (RFC 1071 §1). `None` if they do not all exist, or are more than [`MAX_OCTETS`].
     #[inline(always)]
     pub fn of<O: Octets + ?Sized>(octets: &O, at: usize, len: usize) -> Option<Self> {
         if len > MAX_OCTETS {
@@ -69,7 +69,7 @@ impl Sum {
         words.iter().fold(self, |sum, word| sum.plus_u32(u32::from_be_bytes(*word)))
     }
 
-    /// With everything that `other` has summed.
+    /// With everything in `other`.
     #[inline(always)]
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
@@ -83,13 +83,13 @@ impl Sum {
         Self(self.0.saturating_sub(word as u64))
     }
 
-    /// The checksum of what was summed, when the checksum field itself counted as zero.
+    /// The checksum, if the checksum field itself counted as zero.
     #[inline(always)]
     pub const fn checksum(self) -> u16 {
         !self.fold()
     }
 
-    /// Whether what was summed, checksum field included, is undamaged.
+    /// Whether the data, checksum field included, is undamaged.
     #[inline(always)]
     pub const fn is_valid(self) -> bool {
         self.fold() == ALL_ONES
@@ -160,7 +160,7 @@ mod tests {
         fn any_octets_sum_up_as_by_the_book(octets: Vec<u8>) {
             let sum = Sum::of(&octets[..], 0, octets.len()).expect("all there");
             let book = by_the_book(&octets);
-            // 0 and 0xffff are the two zeros of ones' complement; which one comes out depends on the order of folding.
+            // 0 and 0xffff are the two zeros of ones' complement; the order of folding decides which one results.
             prop_assert_eq!(u32::from(sum.fold()) % 0xffff, u32::from(book) % 0xffff);
             prop_assert_eq!(sum.fold() == 0, octets.iter().all(|octet| *octet == 0));
         }

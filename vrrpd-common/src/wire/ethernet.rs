@@ -1,7 +1,6 @@
 //! Ethernet II frames with at most one VLAN tag (IEEE 802.3, IEEE 802.1Q).
 //!
-//! Tags within tags are not looked into: such a frame belongs to a device stacked on another one, which sees it with
-//! one tag less.
+//! Inner tags are ignored: such a frame belongs to a stacked device, which sees it with one tag less.
 
 use super::put;
 use crate::mac::MacAddr;

@@ -1,7 +1,7 @@
-//! The classifiers of an interface that owns virtual addresses, while a macvlan link above it has the virtual MAC address
-//! (RFC 9568 §8.1.2, §8.2.2): whatever leaves the interface and says which MAC address such an address has says the virtual
-//! one. Answers to that come to the virtual MAC address, and would be the link's alone; the interface gets them as well,
-//! since it asked.
+//! The classifiers of an interface that owns virtual addresses, while a macvlan link on it has the virtual MAC address
+//! (RFC 9568 §8.1.2, §8.2.2): frames sent by the interface that claim such an address get the virtual MAC address.
+//! Answers arrive at the virtual MAC address, for the link only; they are delivered to the interface as well, since it
+//! has asked.
 #![no_std]
 #![no_main]
 
@@ -14,11 +14,11 @@ use aya_ebpf::macros::{classifier, map};
 use aya_ebpf::maps::HashMap;
 use aya_ebpf::programs::TcContext;
 
-/// `PACKET_HOST` of `linux/if_packet.h`: to us.
+/// `PACKET_HOST` of `linux/if_packet.h`: for this machine.
 const TO_US: u32 = 0;
 const BROADCAST: [u8; 6] = [0xff; 6];
 
-/// `ETH_P_ARP`, `ETH_P_IPV6`: as they are on the wire, which is how the kernel tells them.
+/// `ETH_P_ARP`, `ETH_P_IPV6` in network byte order, as the kernel stores them.
 const ARP: u32 = 0x0806_u16.to_be() as u32;
 const IPV6: u32 = 0x86dd_u16.to_be() as u32;
 const REPLY: [u8; 2] = [0, 2];
@@ -26,7 +26,7 @@ const ICMPV6: u8 = 58;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 
-/// Offsets in a frame without a tag.
+/// Offsets in an untagged frame.
 const SOURCE_MAC: usize = 6;
 const PAYLOAD: usize = 14;
 const SENDER_MAC: usize = PAYLOAD + 8;
@@ -36,18 +36,18 @@ const DESTINATION: usize = PAYLOAD + 24;
 const MESSAGE: usize = PAYLOAD + 40;
 const CHECKSUM: usize = MESSAGE + 2;
 const TARGET: usize = MESSAGE + 8;
-/// The first option of a neighbour solicitation or advertisement: where the kernel puts the link-layer address.
+/// The first option of a neighbour solicitation or advertisement, where the kernel puts the link-layer address.
 const OPTION: usize = MESSAGE + 24;
 
-/// The virtual router MAC address, and two octets to spare; the daemon sets it before the programs are loaded.
+/// The virtual router MAC address, and two spare octets; the daemon sets it before the programs are loaded.
 #[unsafe(no_mangle)]
 static VIRTUAL_MAC: [u8; 8] = [0; 8];
 
-/// The addresses, IPv4 ones as `::ffff:a.b.c.d`.
+/// The addresses; IPv4 ones as `::ffff:a.b.c.d`.
 #[map]
 static OWNED: HashMap<[u8; 16], u8> = HashMap::with_max_entries(256, 0);
 
-/// For each frame that the interface sends.
+/// Entry for each frame that the interface sends.
 #[classifier]
 pub fn claims_out(ctx: TcContext) -> i32 {
     // A frame that is too short claims nothing.
@@ -55,11 +55,11 @@ pub fn claims_out(ctx: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// For each frame that the interface receives.
+/// Entry for each frame that the interface receives.
 #[classifier]
 pub fn claims_in(ctx: TcContext) -> i32 {
     if let Ok(true) = is_answer(&ctx) {
-        // To the interface, and to the links above it.
+        // Delivered to the interface, and to the links on it.
         let _ = ctx.store(0, &BROADCAST, 0);
         let _ = ctx.skb.change_type(TO_US);
     }
@@ -94,7 +94,7 @@ fn correct(ctx: &TcContext) -> Result<(), i64> {
     ctx.store(SOURCE_MAC, &mac, 0)
 }
 
-/// Puts the virtual MAC address into an option of this kind, if the message has one.
+/// Writes the virtual MAC address into an option of this kind, if the message has one.
 #[inline(always)]
 fn correct_option(ctx: &TcContext, kind: u8, mac: [u8; 6]) -> Result<(), i64> {
     let Ok(mut before) = ctx.load::<[u8; 8]>(OPTION) else { return Ok(()) };
@@ -108,11 +108,11 @@ fn correct_option(ctx: &TcContext, kind: u8, mac: [u8; 6]) -> Result<(), i64> {
     let difference = unsafe { bpf_csum_diff(before.as_mut_ptr().cast(), 8, after.as_mut_ptr().cast(), 8, 0) };
     let difference = u64::try_from(difference).map_err(|_| -1)?;
     ctx.store(OPTION, &after, 0)?;
-    // The size 0: it is a difference rather than a field.
+    // Size 0: a difference, not a field.
     ctx.l4_csum_replace(CHECKSUM, 0, difference, 0)
 }
 
-/// Whether this is what somebody answers to the virtual MAC address that an owned address has it.
+/// Whether this is an answer sent to the virtual MAC address for a request of an owned address.
 #[inline(always)]
 fn is_answer(ctx: &TcContext) -> Result<bool, i64> {
     let (is_answer, to): (bool, [u8; 16]) = match untagged(ctx.skb.skb) {
@@ -128,10 +128,10 @@ fn is_answer(ctx: &TcContext) -> Result<bool, i64> {
     Ok(is_answer && ctx.load::<[u8; 6]>(0)? == virtual_mac() && is_owned(&to))
 }
 
-/// The protocol of a frame; 0 for one that belongs to a VLAN.
+/// The protocol of a frame; 0 if it is tagged.
 #[inline(always)]
 fn untagged(skb: *const __sk_buff) -> u32 {
-    // SAFETY: the kernel's context, which the verifier lets be read while the program runs.
+    // SAFETY: the kernel's context, which the program may read while it runs.
     unsafe { if (*skb).vlan_present == 0 { (*skb).protocol } else { 0 } }
 }
 
@@ -142,13 +142,13 @@ fn mapped([a, b, c, d]: [u8; 4]) -> [u8; 16] {
 
 #[inline(always)]
 fn is_owned(address: &[u8; 16]) -> bool {
-    // SAFETY: what it points to is not read.
+    // SAFETY: the pointer is not dereferenced.
     unsafe { OWNED.get(address).is_some() }
 }
 
 #[inline(always)]
 fn virtual_mac() -> [u8; 6] {
-    // SAFETY: a static of this program. Volatile, since the daemon's value is not the one that the compiler sees.
+    // SAFETY: a static of this program. Volatile, since the daemon changes the value before loading.
     let [a, b, c, d, e, f, _, _] = unsafe { core::ptr::read_volatile(&raw const VIRTUAL_MAC) };
     [a, b, c, d, e, f]
 }

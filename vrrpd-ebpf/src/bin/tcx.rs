@@ -2,10 +2,10 @@
 //! it, macvlan links, bridges and sockets see every packet; it knows of a packet's VLAN tag, which drivers take out of frames;
 //! and forwarding costs nothing that can be measured.
 //!
-//! Adverts, timers and commands are handled by the files that the XDP program is made of.
+//! It shares the code for adverts, timers and commands with the XDP program.
 #![no_std]
 #![no_main]
-// Atomic operations, which the language does not have for this target, in its own words.
+// Inline assembly for atomic operations, which the language does not have for this target.
 #![feature(asm_experimental_arch)]
 
 #[path = "../advert.rs"]
@@ -41,10 +41,10 @@ use crate::judge::note;
 use crate::router::Configured;
 use crate::skb::Frame;
 
-/// `TCX_NEXT`: the next program is asked.
+/// `TCX_NEXT`: continue with the next program.
 const NEXT: i32 = TC_ACT_UNSPEC;
 
-/// For each packet that the interface receives.
+/// Entry for each packet that the interface receives.
 #[classifier]
 pub fn vrrpd(ctx: TcContext) -> i32 {
     if let Some(frame) = skb::vrrp(&ctx) {
@@ -53,7 +53,7 @@ pub fn vrrpd(ctx: TcContext) -> i32 {
     NEXT
 }
 
-/// Notes what a packet says.
+/// Classifies a packet and records the result.
 #[inline(always)]
 fn read(ctx: &TcContext, frame: &Frame) -> Option<()> {
     // SAFETY: the kernel's context, which the verifier lets be read while the program runs.

@@ -1,4 +1,4 @@
-//! The place of the program on an interface: in the driver, behind it, or where packets come in.
+//! Attaching the program to an interface: in the driver, after it, or at the tcx hook.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -9,21 +9,21 @@ use crate::config::Datapath;
 use crate::guardian::copies::{Keeper, Kept};
 use crate::sys::bpf::{self, Attached};
 
-/// The program's place on an interface. Dropping it takes the program off; if we crash, the kernel does. The kernel takes ten
-/// milliseconds for that. Nobody waits for a classifier, which takes nothing from others meanwhile; an XDP program is off when
-/// this returns, since it takes adverts from the sockets that come after it, and leaves no place for another one.
+/// An attached program. It is detached on drop, or by the kernel after a crash. That takes the kernel ten milliseconds.
+/// A classifier is detached in another thread, since it consumes nothing meanwhile; an XDP program is detached
+/// synchronously, since it would consume adverts for the next sockets, and occupies the hook.
 #[derive(Debug)]
 pub(super) struct Attachment {
     index: u32,
     tier: Tier,
     /// Why it is not a better tier.
     refused: Option<Refusal>,
-    /// `None`: it goes.
+    /// `None`: it is being detached.
     link: Option<Kept<Attached>>,
 }
 
 impl Attachment {
-    /// Attaches the program to the interface of this number, in the best tier that can be had of those that are wanted.
+    /// Attaches the program to the interface with this index, in the best available tier among the requested ones.
     pub(super) fn make(
         program: BorrowedFd<'_>,
         keeper: &Keeper,
@@ -61,18 +61,18 @@ impl Attachment {
         self.index
     }
 
-    /// Where the program runs.
+    /// The tier in use.
     pub(super) const fn tier(&self) -> Tier {
         self.tier
     }
 
-    /// Why it does not run in a better tier.
+    /// Why it is not a better tier.
     pub(super) const fn refused(&self) -> Option<&Refusal> {
         self.refused.as_ref()
     }
 
-    /// Why `program`, which was attached here, may not see every advert by now: other processes may detach it, or put a
-    /// classifier in front of it, and nobody is told. What cannot be found out is not held against it.
+    /// Why the attached `program` may miss adverts, if so: other processes may detach it, or place a classifier before
+    /// it, without a notification. `None` if this cannot be determined.
     pub(super) fn trouble(&self, program: u32) -> Option<Refusal> {
         let is_off =
             |link: &Kept<Attached>| bpf::interface_of(link.as_fd()).is_ok_and(|interface| interface == 0);

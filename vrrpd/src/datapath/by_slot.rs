@@ -1,4 +1,4 @@
-//! A table of the routers of one interface, by their index in the kernel's maps: each frame is looked up several times.
+//! A table of the routers of one interface by slot, since each frame is looked up several times.
 
 use vrrpd_common::abi::{router_at, slot};
 use vrrpd_common::{Family, Vrid};
@@ -6,7 +6,7 @@ use vrrpd_common::{Family, Vrid};
 /// The family and VRID of a router.
 pub(super) type Key = (Family, Vrid);
 
-/// Something for each router of an interface. It takes 8 octets for each possible VRID up to the highest one, and an
+/// A value for each router of an interface. It takes 8 octets for each possible VRID up to the highest one, and an
 /// allocation for each router.
 #[derive(Debug)]
 pub(super) struct BySlot<T>(Vec<Option<Box<T>>>);
@@ -26,7 +26,7 @@ impl<T> BySlot<T> {
         self.0.get_mut(index(key))?.as_deref_mut()
     }
 
-    /// Takes in what there is for a router, in the place of what there was.
+    /// Sets the value of a router.
     pub(super) fn insert(&mut self, key: Key, value: T) {
         let index = index(key);
         if self.0.len() <= index {

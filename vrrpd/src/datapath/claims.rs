@@ -1,7 +1,7 @@
-//! What an interface says of virtual addresses that are reached at another MAC address than its own. It may own them, while
-//! a macvlan link above it has the virtual MAC address (RFC 9568 §8.1.2, §8.2.2). Or an interface beside it, on the same
-//! port, has them, and it answers ARP for them as every interface of the machine does. Classifiers in the kernel correct
-//! what it says.
+//! Corrects what an interface claims about virtual addresses with another MAC address than its own. It may own them,
+//! while a macvlan link on it has the virtual MAC address (RFC 9568 §8.1.2, §8.2.2). Or another interface on the same
+//! port has them, and this one answers ARP for them as every interface of the machine does. Classifiers in the kernel
+//! correct its frames.
 
 use std::fmt;
 use std::net::IpAddr;

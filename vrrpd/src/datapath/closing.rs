@@ -1,19 +1,19 @@
-//! What the kernel takes its time to let go of: a packet socket is gone when every processor has passed by, ten
-//! milliseconds later, or some hundred where much else is going away. Other interfaces have adverts to send meanwhile.
+//! Closes what the kernel is slow to release: a packet socket is gone after an RCU grace period, ten milliseconds
+//! later, or hundreds under load. Other interfaces must be able to send meanwhile.
 
 use std::thread;
 
 const STACK: usize = 64 << 10;
-/// Threads that wait for the kernel at the same time.
+/// Maximum number of threads that wait for the kernel at the same time.
 const AT_ONCE: usize = 32;
 
-/// Lets go of something in a thread of its own; where there can be none, here and now.
+/// Drops a value in another thread, or synchronously if there can be none.
 pub fn let_go(of: impl Send + 'static) {
-    // A thread that cannot be started drops what it was to do.
+    // If the thread cannot be started, its closure is dropped here.
     drop(thread::Builder::new().name("closing".into()).stack_size(STACK).spawn(move || drop(of)));
 }
 
-/// Lets go of many things, and waits until they are gone: what waits for the same processors does so at the same time.
+/// Drops many values in parallel, and waits until they are gone.
 pub fn let_go_of_all(mut all: Vec<impl Send>) {
     let share = all.len().div_ceil(AT_ONCE).max(1);
     thread::scope(|scope| {

@@ -1,6 +1,6 @@
-//! A classifier on an interface in kernels before 6.6: a filter of the qdisc `clsact`. Both outlive the process that made
-//! them, so the name of the filter says what it is for and its handle whether the qdisc was made for us. By that the
-//! guardian, or the next start, knows what to take away.
+//! A classifier on an interface in kernels before 6.6: a filter of the clsact qdisc. Both outlive the process, so the
+//! filter's name identifies its purpose, and its handle tells whether the qdisc was created for us. The guardian or the
+//! next start uses that to remove them.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -21,21 +21,20 @@ use super::classifier::Direction;
 use crate::interface::ask::{Manner, ask, failure};
 
 const QDISC: &str = "clsact";
-/// Before all other filters: what they let pass would not come to ours.
+/// Before all other filters, which might consume frames.
 const PRIORITY: u16 = 1;
-/// `ETH_P_ALL`, as it is on the wire: frames of every protocol.
+/// `ETH_P_ALL` in network byte order: frames of every protocol.
 const EVERY_PROTOCOL: u16 = 0x0003_u16.to_be();
-/// The upper half of the handles of our filters, "VR". The lower half is odd where the qdisc was made for us, and even
-/// where it was there.
+/// The upper half of our filters' handles, "VR". The lower half is odd if the qdisc was created for us, even otherwise.
 const OURS: u16 = 0x5652;
-/// Another process may have made or removed something in between.
+/// Retries, since another process may add or remove something in between.
 const ATTEMPTS: usize = 3;
-/// Threads of this process put filters on and take them off one after the other: a qdisc that nobody uses any more is not to
-/// go while another thread is about to use it.
+/// Serializes adding and removing filters in this process: an unused qdisc must not be removed while another thread is
+/// about to use it.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// A filter on an interface; dropping it takes it away, and the qdisc as well if that was made for us and has no other
-/// filter by then.
+/// A filter on an interface; on drop it is removed, and so is the qdisc if it was created for us and has no other
+/// filter.
 #[derive(Debug)]
 pub(super) struct Filter {
     index: u32,
@@ -43,18 +42,18 @@ pub(super) struct Filter {
     handle: TcHandle,
 }
 
-/// A filter as the kernel has it.
+/// A filter in the kernel.
 #[derive(Debug)]
 struct Found {
     handle: TcHandle,
-    /// Its priority, and its protocol as on the wire.
+    /// Its priority, and its protocol in network byte order.
     place: (u16, u16),
     is_bpf: bool,
     name: Option<String>,
 }
 
 impl Filter {
-    /// Runs the program on every frame in this direction. The filter gets this name, of at most 255 octets.
+    /// Runs the program on every frame in this direction. The filter has this name, of at most 255 octets.
     pub(super) fn put(
         program: BorrowedFd<'_>,
         index: u32,
@@ -90,8 +89,8 @@ impl Drop for Filter {
     }
 }
 
-/// Takes away the filters with these names that a killed daemon left on any interface, and the qdiscs that were made for
-/// them; returns the numbers of those interfaces.
+/// Removes the filters with these names that a killed daemon left on any interface, with the qdiscs created for them;
+/// returns the indexes of those interfaces.
 pub(super) fn remove_left(names: &BTreeSet<String>) -> io::Result<BTreeSet<u32>> {
     on_netlink(async |mut netlink| {
         let mut left = BTreeSet::new();
@@ -104,7 +103,7 @@ pub(super) fn remove_left(names: &BTreeSet<String>) -> io::Result<BTreeSet<u32>>
     })
 }
 
-/// The same on one interface; says whether there was one.
+/// The same on one interface; returns whether there was one.
 pub(super) fn remove_left_on(index: u32, name: &str) -> io::Result<bool> {
     let names = BTreeSet::from([name.to_owned()]);
     on_netlink(async |mut netlink| remove_named(&mut netlink, index, &names).await)
@@ -149,7 +148,7 @@ async fn put(
     }
 }
 
-/// Makes the qdisc, and says whether it was not there.
+/// Creates the qdisc; returns whether it did not exist.
 async fn make_qdisc(netlink: &mut Handle, index: u32) -> io::Result<bool> {
     let mut qdisc = qdisc(index)?;
     qdisc.attributes.push(TcAttribute::Kind(QDISC.to_owned()));
@@ -160,7 +159,7 @@ async fn make_qdisc(netlink: &mut Handle, index: u32) -> io::Result<bool> {
     }
 }
 
-/// Takes a filter away, unless it has gone, with the interface for one.
+/// Removes a filter, unless it is gone, for example with its interface.
 async fn remove(netlink: &mut Handle, index: u32, direction: Direction, handle: TcHandle) -> io::Result<()> {
     let mut filter = message(index)?;
     filter.header.parent = direction.parent();
@@ -197,14 +196,14 @@ async fn remove_named(netlink: &mut Handle, index: u32, names: &BTreeSet<String>
     Ok(any)
 }
 
-/// The interfaces that have such a qdisc.
+/// The interfaces with such a qdisc.
 async fn interfaces(netlink: &Handle) -> io::Result<BTreeSet<u32>> {
     let qdiscs: Vec<_> = netlink.qdisc().get().execute().try_collect().await.map_err(failure)?;
     let is_one = |qdisc: &TcMessage| qdisc.attributes.contains(&TcAttribute::Kind(QDISC.to_owned()));
     Ok(qdiscs.into_iter().filter(is_one).map(|qdisc| qdisc.header.index.cast_unsigned()).collect())
 }
 
-/// The filters of an interface in this direction; none where there is no qdisc, or no interface.
+/// The filters of an interface in this direction; none without the qdisc or the interface.
 async fn filters(netlink: &Handle, index: u32, direction: Direction) -> io::Result<Vec<Found>> {
     let mut request = netlink.traffic_filter(number(index)?).get();
     request = match direction {
@@ -243,19 +242,19 @@ impl Found {
         self.is_bpf && self.handle.major == OURS
     }
 
-    /// Filters of one priority are of one kind and protocol.
+    /// Filters of one priority must have the same kind and protocol.
     fn is_in_the_way(&self) -> bool {
         let (priority, protocol) = self.place;
         priority == PRIORITY && (!self.is_bpf || protocol != EVERY_PROTOCOL)
     }
 }
 
-/// Whether a filter is ours and hangs on a qdisc that was made for us.
+/// Whether a filter is ours on a qdisc created for us.
 fn is_on_ours(handle: TcHandle) -> bool {
     handle.major == OURS && handle.minor % 2 == 1
 }
 
-/// A handle that none of these filters has, for one that hangs on a qdisc that is `ours`.
+/// An unused handle, for a filter on a qdisc that is `ours` or not.
 fn free_handle(there: &[Found], ours: bool) -> Option<TcHandle> {
     let mut handles =
         (if ours { 1 } else { 2 }..=u16::MAX).step_by(2).map(|minor| TcHandle { major: OURS, minor });
@@ -294,7 +293,7 @@ fn number(index: u32) -> io::Result<i32> {
     i32::try_from(index).map_err(|_| Errno::ENODEV.into())
 }
 
-/// A removal that found nothing is one.
+/// A missing object counts as removed.
 fn unless_gone(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if matches!(errno(&error), Some(Errno::ENODEV | Errno::ENOENT | Errno::EINVAL)) => Ok(()),
@@ -306,7 +305,7 @@ fn errno(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw)
 }
 
-/// Asks the kernel over a connection for this, and waits, also where the daemon's own runtime cannot: in a destructor.
+/// Executes netlink requests and waits, even where the daemon's runtime cannot: in a destructor.
 fn on_netlink<T: Send>(work: impl AsyncFnOnce(Handle) -> io::Result<T> + Send) -> io::Result<T> {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let run = || {

@@ -1,5 +1,5 @@
-//! What the daemon asks of the program in the kernel: `BPF_PROG_TEST_RUN` of a program beside the one on the interface, on
-//! a frame that is a [`KernelCommand`].
+//! Commands of the daemon to the program in the kernel: `BPF_PROG_TEST_RUN` of a second program, on a frame that is a
+//! [`KernelCommand`].
 
 use std::fmt;
 use std::io;
@@ -19,10 +19,10 @@ use crate::sys::bpf;
 const PIPES: usize = 32;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
 
-/// The program to ask.
+/// The program for commands.
 pub(super) struct Commands {
     program: ProgramFd,
-    /// Where the timers are: the kernel cancels them, and makes no more, when no process has their map open.
+    /// The timers: the kernel cancels them, and creates no more, when no process has their map open.
     _timers: Map,
 }
 
@@ -44,7 +44,7 @@ impl Commands {
                     if attempt > 0 {
                         thread::sleep(PAUSE);
                     }
-                    // Without descriptors to spare there is nothing to be done but to ask again.
+                    // Without free descriptors, only trying again is left.
                     drop((0..PIPES).map_while(|_| io::pipe().ok()).collect::<Vec<_>>());
                 }
                 result => return Err(of_the_timer(result)),
@@ -53,7 +53,7 @@ impl Commands {
         Ok(())
     }
 
-    /// Has a command carried out; it takes effect before this returns.
+    /// Executes a command; it is in effect when this returns.
     pub(super) fn carry_out(&self, command: KernelCommand) -> Result<(), Refusal> {
         match self.ask(command)? {
             0 => Ok(()),
@@ -70,7 +70,7 @@ impl Commands {
     }
 }
 
-/// What the kernel's timer said.
+/// The error of the kernel's timer.
 fn of_the_timer(result: i32) -> Refusal {
     Refusal::Timer(io::Error::from_raw_os_error(result.saturating_neg()).into())
 }

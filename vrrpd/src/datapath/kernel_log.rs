@@ -1,6 +1,6 @@
-//! What the variant of the program that logs has to say: lines of our own log, level debug, target `vrrpd::kernel`.
+//! Logs the output of the program's debug variant at level debug, target `vrrpd::kernel`.
 //!
-//! For those who work on the program; the daemon that is shipped has neither this nor the map that it reads.
+//! For development; the released daemon has neither this nor the map that it reads.
 
 use std::os::fd::AsFd as _;
 use std::sync::{Mutex, PoisonError};

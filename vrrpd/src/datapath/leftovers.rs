@@ -1,9 +1,9 @@
-//! Pins of daemons that were killed in network namespaces that went with them: no start on that interface will ever
-//! replace them.
+//! Removes pins of daemons that were killed in network namespaces that no longer exist: no later start on that
+//! interface would replace them.
 //!
-//! Whether a daemon lives is asked of the kernel, since its processes and namespaces may be hidden from us: it holds its
-//! programs, and they hold the maps that they use. A map that no program uses is nobody's. Of a namespace that is still
-//! there nothing is removed, so that atropos can tell what a dead daemon's router was about.
+//! The kernel is asked whether a daemon lives, since its processes and namespaces may be hidden: it holds its programs,
+//! and these hold their maps. A map without a program has no daemon. In an existing namespace nothing is removed, so
+//! that atropos can show the records of a dead daemon's router.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,17 +18,17 @@ use super::maps::maps_in_use;
 use super::pins::{Lock, OURS, is_nobodys, remove_pins};
 use crate::trust;
 
-/// How long others may take over their pins while the daemon starts.
+/// How long other processes may hold the lock while the daemon starts.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Removes them. What cannot be told is left alone.
+/// Removes them. Pins with an unknown owner are kept.
 pub fn remove() {
-    // What another user has made there is nothing to remove by its names.
+    // A directory of another user is not trusted.
     if trust::resolve(Path::new(OURS)).is_err() {
         return;
     }
     let ours = subdirectories(Path::new(OURS));
-    // Mostly there is the namespace we are in, and nothing to ask.
+    // Usually there is only our own namespace.
     if ours.len() < 2 {
         return;
     }
@@ -37,7 +37,7 @@ pub fn remove() {
     if unknown.is_empty() {
         return;
     }
-    // A daemon loads its programs first and pins their maps then, under the same lock.
+    // A daemon loads its programs before it pins their maps, under the same lock.
     let Ok(_lock) = Lock::take(PATIENCE) else { return };
     let used = match maps_in_use() {
         Ok(used) => used,
@@ -53,12 +53,12 @@ pub fn remove() {
                 info!(pins = %interface.display(), "leftover pins removed");
             }
         }
-        // Unless there is something left.
+        // Fails if it is not empty.
         let _ = fs::remove_dir(&namespace);
     }
 }
 
-/// Every network namespace that a thread we can see is in, or that has a name.
+/// Network namespaces of all visible threads, and those with a name.
 fn namespaces() -> BTreeSet<u64> {
     let threads = entries(Path::new("/proc")).flat_map(|process| entries(&process.join("task")));
     let of_threads = threads.map(|thread| thread.join("ns/net"));
@@ -66,7 +66,7 @@ fn namespaces() -> BTreeSet<u64> {
     of_threads.chain(named).filter_map(|namespace| Some(fs::metadata(namespace).ok()?.ino())).collect()
 }
 
-/// The number of a namespace by its directory; that of none for what has another name.
+/// The number of a namespace from its directory; an unused number for other names.
 fn number(dir: &Path) -> u64 {
     dir.file_name().and_then(|name| name.to_str()?.parse().ok()).unwrap_or(0)
 }

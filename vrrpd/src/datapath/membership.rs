@@ -1,5 +1,5 @@
-//! Membership of a multicast group of VRRP: keeps the card's filter and the switches' snooping open, however adverts are
-//! received.
+//! Membership in a multicast group of VRRP: keeps the network card's filter and switches' snooping open with every data
+//! path.
 
 use std::io;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ fn socket(group: IpAddr) -> io::Result<Socket> {
     Socket::new(domain, Type::DGRAM.cloexec(), None)
 }
 
-/// A socket that is a member on one interface, and for nothing else.
+/// A socket used only for the membership on one interface.
 #[derive(Debug)]
 pub struct Membership {
     socket: Socket,
@@ -21,15 +21,15 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// A member to be, see [`Membership::join`].
+    /// A socket for [`Membership::join`].
     pub fn new(index: u32, group: IpAddr) -> io::Result<Self> {
         Ok(Self { socket: socket(group)?, group, index })
     }
 
-    /// Joins the group anew: an interface that has lost the family has lost the membership with it, and the socket still
-    /// takes itself for a member. Not for nothing, since it leaves the group first.
+    /// Joins the group again: an interface that lost the family has lost the membership, while the socket still
+    /// considers itself a member. So it leaves the group first.
     pub fn rejoin(&self) -> io::Result<()> {
-        // One that was none is as good.
+        // Fails if it is not a member.
         let _ = self.leave();
         self.join()
     }
@@ -49,7 +49,7 @@ impl Membership {
         self.group
     }
 
-    /// Joins the group, which an interface may forget or not allow yet; being a member already is fine.
+    /// Joins the group, which an interface may have forgotten or not allow yet; no error if it is a member already.
     pub fn join(&self) -> io::Result<()> {
         let joined = match self.group {
             IpAddr::V4(group) => {

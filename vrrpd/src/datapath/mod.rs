@@ -1,8 +1,8 @@
-//! How adverts arrive: from an interface to events for the routers on it.
+//! Reception of adverts: from an interface to events for its routers.
 //!
-//! [`RouterTable`] says which routers an interface has. In user space [`raw::RawPath`] takes frames from packet sockets, and
-//! [`RouterTable::judge`] runs the one parser over a frame and counts what it found. In the kernel [`xdp::XdpPath`] does both,
-//! and tells only what changes something. Exactly one of them is there for an interface at a time.
+//! [`RouterTable`] contains the routers of an interface. In user space [`raw::RawPath`] receives frames from packet
+//! sockets, and [`RouterTable::judge`] runs the parser on a frame and counts the result. In the kernel [`xdp::XdpPath`]
+//! does both, and reports only changes. An interface has exactly one of them at a time.
 
 mod attachment;
 mod by_slot;
@@ -53,36 +53,36 @@ use crate::sys::packet::Frame;
 use crate::transmit::AdvertFrames;
 use crate::transmit::routed::Packet;
 
-/// What a frame was for us.
+/// The result of a received frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
     /// A valid advert.
     Advert {
-        /// For this router.
+        /// Its router.
         router: RouterId,
         /// Saying this.
         advert: Advert,
     },
     /// A VRRP message that failed a check.
     Rejected {
-        /// Of this router, from this address; `None` when it cannot be told, or is none of ours.
+        /// The router and source address; `None` if unknown, or not a router of ours.
         router: Option<(RouterId, IpAddr)>,
         /// The check.
         rejection: Rejection,
     },
 }
 
-/// How often each check failed.
+/// Number of failures of each check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RejectCounts([u64; Reject::ALL.len()]);
 
-/// The routers of one interface, and what was counted there.
+/// The routers of one interface, and their counters.
 #[derive(Debug, Default)]
 pub struct RouterTable {
     routers: BySlot<RouterEntry>,
-    /// Rejects that belong to no router of ours.
+    /// Rejects for no router of ours.
     rejected: RejectCounts,
-    /// What was counted of routers that have left: counters never go back.
+    /// Counters of routers that have left, since counters never go back.
     left: BTreeMap<(Family, Vrid), Counts>,
 }
 
@@ -91,24 +91,24 @@ struct RouterEntry {
     id: RouterId,
     expect: Expect,
     destination: Destination,
-    /// In order.
+    /// Sorted.
     virtual_addresses: Box<[IpAddr]>,
-    /// Of its Authentication Header, if it has one.
+    /// State of its Authentication Header, if it has one.
     association: Option<Box<SecurityAssociation>>,
     counts: Counts,
 }
 
-/// What was counted of a router.
+/// Counters of a router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Valid adverts.
     pub received: u64,
-    /// The others.
+    /// Rejected adverts.
     pub rejected: RejectCounts,
 }
 
 impl RouterTable {
-    /// Adds a router, or changes what its adverts have to look like.
+    /// Adds a router, or changes the checks of its adverts.
     pub fn set(&mut self, family: Family, vrid: Vrid, id: RouterId, expect: Expect) {
         let key = (family, vrid);
         if let Some(entry) = self.routers.get_mut(key) {
@@ -126,7 +126,7 @@ impl RouterTable {
         self.routers.insert(key, entry);
     }
 
-    /// Says where the adverts of a router go, unless that is VRRP's group.
+    /// Sets the destination of a router's adverts, if it is not VRRP's group.
     pub fn set_destination(&mut self, family: Family, vrid: Vrid, destination: &Destination) {
         if let Some(entry) = self.routers.get_mut((family, vrid))
             && entry.destination != *destination
@@ -135,7 +135,7 @@ impl RouterTable {
         }
     }
 
-    /// Says which addresses are a router's virtual ones: no adverts come from them but their owner's.
+    /// Sets the virtual addresses of a router, from which only the owner's adverts are accepted.
     pub fn set_virtual_addresses(
         &mut self,
         family: Family,
@@ -148,26 +148,26 @@ impl RouterTable {
         }
     }
 
-    /// The addresses that the kernel has to know of a router.
+    /// The addresses of a router for the kernel.
     pub fn known_addresses(&self, family: Family, vrid: Vrid) -> KnownAddresses {
         self.routers.get((family, vrid)).map(RouterEntry::known_addresses).unwrap_or_default()
     }
 
-    /// Gives a router the key of its Authentication Header.
+    /// Sets the key of a router's Authentication Header.
     pub fn associate(&mut self, family: Family, vrid: Vrid, association: SecurityAssociation) {
         if let Some(entry) = self.routers.get_mut((family, vrid)) {
             entry.association = Some(Box::new(association));
         }
     }
 
-    /// The router is ours no more. If it comes back, what was counted goes on.
+    /// Removes a router. If it comes back, its counters continue.
     pub fn remove(&mut self, family: Family, vrid: Vrid) {
         if let Some(entry) = self.routers.remove((family, vrid)) {
             self.left.insert((family, vrid), entry.counts);
         }
     }
 
-    /// Adds what something else has counted, which is about to go, of a router or of none.
+    /// Adds counters of a data path that is being closed, for a router or for none.
     pub fn carry_over(&mut self, router: Option<(Family, Vrid)>, counted: &Counts) {
         let Some(key) = router else {
             self.rejected = self.rejected.plus(&counted.rejected);
@@ -184,8 +184,8 @@ impl RouterTable {
         self.routers.values().any(|entry| entry.association.is_some())
     }
 
-    /// The frames of an advert as they go out: with the next sequence number if they have an Authentication Header, else as they
-    /// are.
+    /// The frames of an advert for sending: with the next sequence number if they have an Authentication Header, else
+    /// unchanged.
     pub fn seal(&mut self, config: &Settings, frames: AdvertFrames) -> Option<AdvertFrames> {
         let entry = self.routers.get_mut((config.family, config.vrid))?;
         let Some(association) = &mut entry.association else { return Some(frames) };
@@ -204,7 +204,7 @@ impl RouterTable {
         })
     }
 
-    /// Whether a router of this family takes adverts that are sent to another group than VRRP's.
+    /// Whether a router of this family accepts adverts to another group than VRRP's.
     pub fn serves_other_groups(&self, family: Family) -> bool {
         self.groups(family).iter().any(|served| *served != group(family))
     }
@@ -233,7 +233,7 @@ impl RouterTable {
         self.of(family).next().is_some()
     }
 
-    /// Says what a frame is and counts it; `None` for what is no VRRP at all.
+    /// Classifies a frame and counts the result; `None` if it is not VRRP.
     pub fn judge(&mut self, frame: &[u8]) -> Option<Arrival> {
         let classified = match classify(frame, &*self) {
             Classified::NotVrrp if self.has_associations() => classify_authenticated(frame, self),
@@ -260,7 +260,7 @@ impl RouterTable {
         }
     }
 
-    /// Every router.
+    /// All routers.
     pub fn routers(&self) -> impl Iterator<Item = (Family, Vrid)> {
         self.routers.iter().map(|(key, _)| key)
     }
@@ -275,7 +275,7 @@ impl RouterTable {
         self.routers.get((family, vrid)).map_or(0, |entry| entry.counts.received)
     }
 
-    /// Rejects of a router, with those of its interface that no router can be named for.
+    /// Rejects of a router, and those of its interface without a known router.
     pub fn rejected(&self, family: Family, vrid: Vrid) -> RejectCounts {
         let own = self.routers.get((family, vrid)).map(|entry| entry.counts.rejected).unwrap_or_default();
         own.plus(&self.rejected)
@@ -284,7 +284,7 @@ impl RouterTable {
 
 impl Routers for RouterTable {
     fn expect(&self, vlan: u16, family: Family, vrid: Vrid) -> Option<Expect> {
-        // The tagged frames of a VLAN are those of its own interface.
+        // Tagged frames belong to the VLAN interface.
         if vlan != 0 {
             return None;
         }
@@ -296,7 +296,7 @@ impl Routers for RouterTable {
     }
 
     fn is_destination(&self, destination: IpAddr) -> bool {
-        // Most are sent to the group, and none of the others come while no router wants them.
+        // Most are sent to the group, and others arrive only if a router needs them.
         is_vrrp_group(destination) || self.routers.values().any(|entry| entry.is_at(destination))
     }
 
@@ -312,7 +312,7 @@ impl Routers for RouterTable {
 }
 
 impl RouterEntry {
-    /// Whether its adverts are sent to this address.
+    /// Whether its adverts have this destination.
     fn is_at(&self, destination: IpAddr) -> bool {
         match self.destination {
             Destination::Group(group) => destination == group,
@@ -320,7 +320,7 @@ impl RouterEntry {
         }
     }
 
-    /// What an advert from such a sender to this address is for it.
+    /// The verdict on an advert from such a sender to this address.
     fn delivery(&self, sender: AddressUse, destination: IpAddr) -> Delivery {
         let is_at = self.is_at(destination);
         match self.destination {
@@ -329,7 +329,7 @@ impl RouterEntry {
         }
     }
 
-    /// The addresses that the kernel has to know.
+    /// The addresses for the kernel.
     fn known_addresses(&self) -> KnownAddresses {
         let peers: &[Peer] = match &self.destination {
             Destination::Group(_) => &[],
@@ -342,7 +342,7 @@ impl RouterEntry {
         }
     }
 
-    /// What an address is to it.
+    /// The use of an address by the router.
     fn use_of(&self, address: IpAddr) -> AddressUse {
         let min_ttl = match &self.destination {
             Destination::Group(_) => None,
@@ -376,7 +376,7 @@ impl RejectCounts {
         }
     }
 
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub fn plus(mut self, other: &Self) -> Self {
         for (count, more) in self.0.iter_mut().zip(other.0) {

@@ -1,5 +1,4 @@
-//! Adverts in an Authentication Header. Whether one is authentic is decided by whoever has the key; here an answer that
-//! is agreed on stands for that.
+//! Adverts in an Authentication Header. The tests simulate the verification with a fixed answer.
 
 use std::string::ToString;
 
@@ -13,7 +12,7 @@ use crate::wire::frame::{addresses, parse_advert};
 const AH: usize = IP + 20;
 const MESSAGE: usize = AH + HEADER_LEN;
 
-/// One virtual router of ours, what its association answers, and how often that was asked.
+/// One virtual router of ours, the answer of its association, and the number of calls.
 struct Association {
     ours: Ours,
     answer: Result<(), Rejection>,
@@ -121,7 +120,7 @@ fn a_message_that_is_authentic_has_to_be_right_all_the_same() {
         (MESSAGE + 3, &[0], Reject::AddressCount),
         (MESSAGE + 3, &[3], Reject::Truncated),
         (MESSAGE + 6, &[0, 0], Reject::Checksum),
-        // Another type, and a priority that makes up for it in the checksum.
+        // Another type, with a priority that keeps the checksum.
         (MESSAGE + 2, &[102, 2, 0], Reject::Auth),
         (MESSAGE + 2, &[99, 2, 3], Reject::Auth),
     ] {
@@ -194,7 +193,7 @@ fn other_frames_are_not_vrrp_here() {
     for frame in frames {
         assert_eq!(classify_authenticated(&frame[..], &mut association), Classified::NotVrrp);
     }
-    // The program in the kernel lets the header pass.
+    // The program in the kernel passes the header on.
     assert_eq!(classify(&frame()[..], &association.ours), Classified::NotVrrp);
 }
 

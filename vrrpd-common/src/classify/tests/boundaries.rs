@@ -1,4 +1,4 @@
-//! Where lengths, tags and headers begin and end.
+//! Boundaries of lengths, tags and headers.
 
 use super::*;
 use crate::wire::frame::addresses;
@@ -8,7 +8,7 @@ fn tagged(frame: &[u8], protocol: [u8; 2], control: [u8; 2]) -> Vec<u8> {
     [&frame[..12], &protocol, &control, &frame[12..]].concat()
 }
 
-/// A frame of each kind with who takes it.
+/// A frame of each kind, with a router that accepts it.
 fn each_kind(count: u8) -> [(Vec<u8>, Ours); 3] {
     [
         (v2_frame(Auth::None, count), ours(Version::V2, Family::Ipv4)),
@@ -233,7 +233,7 @@ fn both_checksums_of_version_3_over_ipv4_are_taken() {
 
 #[test]
 fn a_source_that_is_not_link_local_is_taken_over_ipv6() {
-    // RFC 9568 §5.1.2.1 binds the sender; §7.1 has the receiver check the hop limit only.
+    // RFC 9568 §5.1.2.1 applies to the sender; §7.1 requires only the hop limit of the receiver.
     let frame = summed(patched(&ipv6_frame(1), IP + 8, &[0x20, 0x01]));
     let source = accepted(&frame, &ours(Version::V3, Family::Ipv6)).source;
     assert_eq!(source, IpAddr::V6(Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0x0b)));

@@ -1,4 +1,4 @@
-//! What holds for any frame.
+//! Properties of all frames.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use proptest::sample::Index;
 use super::*;
 use crate::wire::frame::{addresses, parse_advert};
 
-/// An advert as it could be configured, with who takes it.
+/// A possible advert, with a router that accepts it.
 #[derive(Clone, Debug)]
 struct Sample {
     vrid: Vrid,
@@ -119,7 +119,7 @@ fn any_sample() -> impl Strategy<Value = Sample> {
     )
 }
 
-/// Takes any virtual router, so that every check is reached.
+/// Accepts any virtual router, so that every check is reached.
 struct Everything(Expect);
 
 impl Routers for Everything {
@@ -132,8 +132,8 @@ impl Routers for Everything {
     }
 }
 
-/// A pseudo-header that adds a single bit, or all but one, makes the two checksums of version 3 over IPv4 differ in that
-/// bit alone: flipping it turns one into the other, which says nothing wrong.
+/// If the pseudo-header adds a single bit, or all but one, the two checksums of version 3 over IPv4 differ in that bit
+/// only: flipping it turns one valid checksum into the other.
 fn styles_differ_in_one_bit(sample: &Sample, frame: &[u8]) -> bool {
     let len = u16::try_from(frame.len() - MESSAGE_V4).expect("short");
     let pseudo = Sum::of(frame, IP + 12, 8).expect("both addresses").plus_u16(112).plus_u16(len);

@@ -1,4 +1,4 @@
-//! One test a reason, with the values that the log shows.
+//! One test for each reason, with the values in the log.
 
 use super::*;
 use std::string::ToString;
@@ -48,7 +48,7 @@ fn a_damaged_ipv4_header_is_rejected_with_both_checksums() {
 
 #[test]
 fn a_damaged_ipv4_header_counts_as_a_header_error_for_every_field() {
-    // RFC 791 §3.1: no field of it is to be believed then
+    // RFC 791 §3.1: then no field is trustworthy.
     for (at, octet) in [(IP + 8, 1), (IP + 3, 200), (IP + 12, 10)] {
         let damaged = patched(&v3_frame(1), at, &[octet]);
         assert_eq!(rejected(&damaged, &v3()).reject, Reject::Checksum);
@@ -188,7 +188,7 @@ fn an_interval_of_zero_is_rejected_in_every_version() {
     lenient.expect.accept_interval_mismatch = true;
     let zero = summed(patched(&v2_frame(Auth::None, 1), MESSAGE_V4 + 5, &[0]));
     assert_eq!(rejected(&zero, &lenient), Reject::Interval.because(0, 1));
-    // The reserved nibble is no part of it.
+    // The reserved bits are not part of it.
     let zero = summed(patched(&v3_frame(1), MESSAGE_V4 + 4, &[0xf0, 0]));
     assert_eq!(rejected(&zero, &v3()), Reject::Interval.because(0, 100));
     let zero = summed(patched(&ipv6_frame(1), MESSAGE_V6 + 4, &[0, 0]));
@@ -261,7 +261,7 @@ fn fragments_name_no_router() {
         let fragment = summed(patched(&v3_frame(1), IP + 6, &flags));
         assert_eq!(rejected_unnamed(&fragment, &v3()), Reject::Fragment.because(offset, 0));
     }
-    // "Don't fragment" is no fragment.
+    // "Don't fragment" does not make it a fragment.
     accepted(&summed(patched(&v3_frame(1), IP + 6, &[0x40, 0x00])), &v3());
 }
 
@@ -274,7 +274,7 @@ fn adverts_for_foreign_virtual_routers_are_not_ours_whatever_their_errors() {
     assert_eq!(classify(&damaged[..], &v3()), not_ours(0, Family::Ipv4, 52));
     assert_eq!(classify(&damaged[..MESSAGE_V4 + 2], &v3()), not_ours(0, Family::Ipv4, 52));
     assert_eq!(classify(&ipv6_frame(1)[..], &v3()), not_ours(0, Family::Ipv6, 51));
-    // RFC 9568 §5.2.3: 0 is no VRID
+    // RFC 9568 §5.2.3: 0 is not a valid VRID
     let zero = patched(&v3_frame(1), MESSAGE_V4 + 1, &[0]);
     assert_eq!(classify(&zero[..], &v3()), not_ours(0, Family::Ipv4, 0));
 }
@@ -318,7 +318,7 @@ fn a_virtual_address_is_the_source_of_its_owner_only() {
     let ours = Ours { virtual_addresses: OURS, ..v3() };
     for priority in 0..=255 {
         let frame = summed(patched(&v3_frame(1), MESSAGE_V4 + 2, &[priority]));
-        // RFC 9568 §5.2.4: the owner says 255, and 0 when it leaves.
+        // RFC 9568 §5.2.4: the owner has priority 255, and 0 when it resigns.
         if priority == 0 || priority == 255 {
             accepted(&frame, &ours);
         } else {

@@ -6,7 +6,7 @@ const US: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 
-/// VRID 51 takes adverts from [`PEER`] with a TTL of 64 or more, VRID 52 from [`GROUP`], VRID 53 from VRRP's group.
+/// VRID 51 accepts adverts from [`PEER`] with a TTL of 64 or more, VRID 52 from [`GROUP`], VRID 53 from VRRP's group.
 struct Elsewhere;
 
 impl Routers for Elsewhere {

@@ -1,4 +1,4 @@
-//! A router that is made to take over again and again.
+//! A router that is repeatedly made to take over.
 
 use super::*;
 use std::vec;
@@ -10,7 +10,7 @@ fn pair() -> [Advert; 2] {
 }
 
 impl Bench {
-    /// The pair arrives, now.
+    /// The pair arrives now.
     fn provoke(&mut self) {
         for forged in pair() {
             self.event(Event::Advert(forged));
@@ -32,7 +32,7 @@ impl Bench {
         actions
     }
 
-    /// How often the router takes over while the pair arrives every so often.
+    /// Number of take-overs while the pair arrives at this interval.
     fn flood(&mut self, every: Duration, during: Duration) -> usize {
         let end = self.now + during;
         let mut take_overs = 0;
@@ -48,7 +48,7 @@ fn is_take_over(action: &Action) -> bool {
     matches!(action, Action::Transition(Transition { to: StateName::Master, .. }))
 }
 
-/// Backup after three take-overs, its master has just resigned.
+/// Backup after three take-overs; its master has just resigned.
 pub(super) fn flapped(config: Config) -> Bench {
     let mut bench = Bench::master(config);
     for _ in 0..2 {
@@ -72,7 +72,7 @@ pub(super) fn held(config: Config) -> Bench {
 const SKEW: Duration = Duration::from_nanos(6_093_750);
 const THIRD: Duration = Duration::from_nanos(333_333_334);
 
-/// Whether a span is a hold: up to a quarter is added.
+/// Whether a duration is a hold, with up to a quarter added.
 fn is_hold(span: Duration, hold: Duration) -> bool {
     span >= hold && span.saturating_mul(4) <= hold.saturating_mul(5)
 }
@@ -105,7 +105,7 @@ fn the_first_three_take_overs_come_after_skew_time_and_the_fourth_is_held() {
 fn a_flood_of_ten_seconds_gets_seven_take_overs_and_the_router_is_master_ten_seconds_after_it() {
     for every in [1, 9, 50, 200] {
         let mut bench = Bench::master(config());
-        // Another one was the start.
+        // One more was at the start.
         assert!(bench.flood(ms(every), Duration::from_secs(10)) <= 7, "every {every} ms");
         bench.run(Duration::from_secs(10));
         assert_eq!(bench.state(), StateName::Master);
@@ -136,7 +136,7 @@ fn adverts_during_a_held_take_over_count() {
     let end = bench.router.deadline();
     bench.event(Event::Advert(lower));
     assert_eq!(bench.router.deadline(), end);
-    // Said again, a resignation changes nothing, and is no news.
+    // A repeated resignation changes nothing, and is not reported.
     bench.event(Event::Advert(pair()[1]));
     assert_eq!(bench.router.deadline(), end);
     assert_eq!(bench.event(Event::Timer), []);
@@ -160,9 +160,9 @@ fn a_router_told_to_resume_takes_over_at_once_although_it_is_held() {
     let mut bench = held(config());
     bench.after(ms(10));
     assert_eq!(bench.event(Event::Resume(Origin::Operator)), promotion(Reason::Operator));
-    // And what was before is forgotten: this is the first one.
+    // Earlier take-overs do not count: this is the first one.
     assert_eq!(bench.flood(ms(9), ms(18)), 2);
-    // It does not make a router take over that hears a better master.
+    // A router that hears a better master does not take over.
     let mut bench = held(config());
     bench.event(Event::Advert(advert(200, LOWER_ADDRESS)));
     assert_eq!(bench.event(Event::Resume(Origin::Operator)), []);

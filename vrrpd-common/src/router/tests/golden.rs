@@ -1,5 +1,5 @@
-//! Every state with every event, written down in `golden.txt`. `UPDATE_GOLDEN=1 cargo test -p vrrpd-common golden`
-//! writes the file anew; read the difference before it is committed.
+//! Every state with every event, in `golden.txt`. `UPDATE_GOLDEN=1 cargo test -p vrrpd-common golden` rewrites the
+//! file; review the difference before committing it.
 
 use super::*;
 use std::format;

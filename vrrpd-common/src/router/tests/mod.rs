@@ -1,4 +1,4 @@
-//! The state machine, told as transcripts: what happens, and what is to be done about it.
+//! The state machine as transcripts: events and actions.
 
 mod damping;
 mod golden;
@@ -15,7 +15,7 @@ use crate::mac::MacAddr;
 const OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 10));
 const LOWER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
 const HIGHER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 200));
-/// Of each frame with an advert.
+/// Source MAC address of each advert.
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
 const START: Instant = Instant::from_nanos(1_000_000_000_000);
 
@@ -99,7 +99,7 @@ impl Bench {
         bench
     }
 
-    /// Master with its group, bearing better ones for so long.
+    /// Master with its group, tolerating better masters for this long.
     fn member_that_is_master(hold: Duration) -> Self {
         let mut bench = Self::willing(Config { grouped: true, ..config() });
         assert_eq!(bench.event(Event::GroupReady { hold }), promotion(Reason::MasterDownTimer));
@@ -117,7 +117,7 @@ impl Bench {
         self
     }
 
-    /// Lets the time pass until the next deadline.
+    /// Advances the time to the next deadline.
     fn run_to_deadline(&mut self) -> Vec<Action> {
         self.now = self.router.deadline().expect("the state has a deadline");
         self.event(Event::Timer)
@@ -136,13 +136,13 @@ fn transition(from: StateName, to: StateName, reason: Reason) -> Action {
     Action::Transition(Transition { from, to, reason, cause: None })
 }
 
-/// One that the router causes which sent this.
+/// A transition caused by the router that sent this advert.
 fn caused(from: StateName, to: StateName, reason: Reason, by: Advert) -> Action {
     let cause = Some(Cause { source: by.source, priority: by.priority, mac: MAC });
     Action::Transition(Transition { from, to, reason, cause })
 }
 
-/// A promotion that the router causes which sent this.
+/// A promotion caused by the router that sent this advert.
 fn promotion_by(reason: Reason, by: Advert) -> [Action; 4] {
     let [take, advert, announce, _] = promotion(reason);
     [take, advert, announce, caused(StateName::Backup, StateName::Master, reason, by)]

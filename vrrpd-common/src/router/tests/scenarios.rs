@@ -1,4 +1,4 @@
-//! Sentences of the RFC and of this project, each as a short story.
+//! Requirements of the RFC and of this project, each as a short scenario.
 
 use super::*;
 use std::vec;
@@ -265,7 +265,7 @@ fn master_resigns_before_it_gives_up() {
     assert_eq!(bench.router.deadline(), None);
 }
 
-/// What a master announces in the three seconds after it has become master, with the time.
+/// The announcements of a master in its first three seconds, with times.
 fn announced(announce: AnnounceTimes, lower_after: Option<Duration>) -> Vec<(Duration, Occasion)> {
     let mut bench = Bench::master(Config { announce, ..config() });
     let since = bench.now;
@@ -308,7 +308,7 @@ fn master_announces_a_second_time_and_from_the_first_time_on_at_its_interval() {
             times(Some(250), Some(1_000)),
             &[(ms(250), TakeOver), (ms(1_000), Refresh), (ms(2_000), Refresh), (ms(3_000), Refresh)],
         ),
-        // One announcement of addresses is enough at a time.
+        // Announcements due at the same time are merged.
         (times(Some(2_000), Some(2_000)), &[(ms(2_000), TakeOver)]),
     ] {
         assert_eq!(announced(times, None), wanted, "{times:?}");
@@ -324,7 +324,7 @@ fn master_announces_addresses_on_other_interfaces_at_an_interval_of_their_own() 
         elsewhere_every: Some(ms(700)),
         after_lower: None,
     };
-    // Who announces all addresses announces those on other interfaces, too.
+    // An announcement of all addresses includes other interfaces.
     let wanted = [(ms(700), TakeOver), (ms(1_400), Elsewhere), (ms(2_100), Refresh), (ms(2_800), Elsewhere)];
     assert_eq!(announced(times, None), wanted);
 }
@@ -568,7 +568,7 @@ fn a_backup_that_notices_its_deadline_much_too_late_listens_once_more_and_once_o
     bench.now = bench.router.deadline().expect("has one") + ms(101);
     assert_eq!(bench.event(Event::Timer), [Action::Notice(Notice::ClockGap(ms(101)))]);
     assert_eq!(bench.wait(), Duration::from_nanos(36_093_750));
-    // A machine that is always that late takes over all the same.
+    // A machine that is always that late still takes over.
     bench.now = bench.router.deadline().expect("has one") + ms(900);
     assert_eq!(bench.event(Event::Timer), promotion(Reason::MasterDownTimer));
 }
@@ -582,7 +582,7 @@ fn a_backup_that_is_a_little_late_takes_over() {
 
 #[test]
 fn after_a_suspension_a_router_listens_before_it_acts() {
-    // The clock that runs on in a suspended machine says so; the other one has not moved.
+    // CLOCK_BOOTTIME shows the suspension; the monotonic clock has not moved.
     let mut bench = Bench::started(config());
     bench.after(ms(300));
     assert_eq!(bench.event(Event::StoodStill), []);

@@ -15,7 +15,7 @@ fn starting_late(priority: u8) -> Config {
 }
 
 impl Bench {
-    /// A master of this priority advertises every 100 ms for so long, and timers run between.
+    /// A master of this priority advertises every 100 ms for this long, with timers in between.
     fn hears(&mut self, priority: u8, during: Duration) -> Vec<Action> {
         let (mut actions, end) = (Vec::new(), self.now + during);
         while self.now < end {
@@ -77,7 +77,7 @@ fn an_advert_that_is_not_lower_resets_the_delay() {
         let waited = bench.takes_over(Duration::from_secs(20)).expect("it preempts");
         assert!(waited >= DELAY + ms(200), "{waited}");
     }
-    // Also when it was over.
+    // Also after it has ended.
     let mut bench = Bench::started(delayed());
     bench.hears(50, DELAY + ms(100));
     bench.hears(150, ms(100));
@@ -143,7 +143,7 @@ fn a_master_below_the_limit_is_preempted_and_one_at_it_is_followed() {
     assert_eq!(bench.hears(50, Duration::from_secs(5)), []);
     assert_eq!(bench.hears(49, ms(300)), []);
     assert_eq!(bench.run_to_deadline(), promotion_by(Reason::Preempted, advert(49, LOWER_ADDRESS)));
-    // A limit above its own priority does not make it preempt its betters.
+    // A limit above its own priority does not make it preempt higher masters.
     let mut bench = Bench::started(Config { preempt_below: Some(Priority(200)), ..selective });
     assert_eq!(bench.hears(100, Duration::from_secs(5)), []);
     assert_eq!(bench.router.lowest_followed(), Priority(100));
@@ -164,7 +164,7 @@ fn a_router_listens_for_the_start_delay_an_owner_too() {
         assert!(bench.router.is_in_start_delay());
         bench.run_to_deadline();
         assert_eq!((bench.state(), bench.now), (StateName::Master, START + Duration::from_secs(30)));
-        // The link comes and goes: the delay does not begin again.
+        // The link goes down and up: the delay is not restarted.
         bench.event(Event::InterfaceDown(Fault::LinkDown.into()));
         bench.event(Event::InterfaceUp(OURS));
         if priority == 100 {

@@ -1,5 +1,5 @@
-//! The kernel's part against the state machine: whatever adverts come, both reckon with the same deadline, also where the
-//! machine is told of none but those that the record holds when somebody looks.
+//! The kernel's part compared with the state machine: with any adverts both have the same deadline, even if the machine
+//! gets only the adverts that the record holds when it is read.
 
 use core::net::Ipv4Addr;
 
@@ -12,9 +12,9 @@ use crate::{AddressDigest, Advert, Version, Vrid};
 
 const START: u64 = 1_000_000_000_000;
 const OWN: u8 = 100;
-/// Some adverts have a longer interval than is reckoned with.
+/// Some adverts have an interval above the limit.
 const LIMIT: u16 = 100;
-/// Not that of the RFC, so that both have to use it.
+/// Different from the RFC's, so that both must use it.
 const MULTIPLIER: u8 = 4;
 const SPACING: u64 = 500_000_000;
 
@@ -91,7 +91,7 @@ fn started(preempt_mode: bool, grouped: bool) -> VirtualRouter {
 fn command(machine: &VirtualRouter, known_until: u64, preempt: bool) -> KernelCommand {
     let (role, deadline) = match machine.state() {
         State::Initialize | State::Fault(_) => (KernelRole::Init, 0),
-        // It has to hear of each advert that ends this, also of one that is not news.
+        // It must get each advert that makes it unwilling, even an unchanged one.
         State::Backup(_) if machine.has_won() => (KernelRole::Master, 0),
         State::Backup(backup) => (KernelRole::Backup, backup.master_down_at.as_nanos()),
         State::Master(_) => (KernelRole::Master, 0),
@@ -112,7 +112,7 @@ fn deadline(machine: &VirtualRouter) -> u64 {
     }
 }
 
-/// A Backup in the kernel, with the deadline that the machine has.
+/// A Backup in the kernel with the machine's deadline.
 fn backup(preempt: bool) -> (RouterRecord, VirtualRouter) {
     let machine = machine(preempt);
     let mut record = RouterRecord::default();
@@ -173,7 +173,7 @@ proptest! {
     fn adverts_missed_by_the_daemon_count_when_the_router_becomes_backup(
         adverts in prop::collection::vec((1..50_u64, prop_oneof![Just(0_u8), 0..=255_u8], 1..200_u16), 1..20),
     ) {
-        // The kernel hears adverts while the daemon still takes the router for one that takes no part.
+        // The kernel receives adverts while the daemon still has the router in state init.
         let mut record = RouterRecord::default();
         let mut machine = machine(true);
         record.obey(&KernelCommand { config: config(KernelRole::Init, true), ..KernelCommand::default() });
@@ -184,9 +184,9 @@ proptest! {
             record.take(&config(KernelRole::Init, true), Family::Ipv4, heard);
         }
         record.obey(&command(&machine, 0, true));
-        // The daemon reads the record, feeds its machine, and tells the kernel if that has another deadline.
+        // The daemon reads the record, feeds its machine, and corrects the kernel's deadline if it differs.
         feed(&mut machine, &record, &mut 0);
-        // A master that was heard puts an expiry off; it never brings one forward, which the daemon has to say.
+        // A heard master postpones an expiry and never brings one forward; that requires a command.
         prop_assert!(record.deadline >= deadline(&machine));
         if record.resigned == record.heard {
             prop_assert_eq!(record.deadline, deadline(&machine));
@@ -196,7 +196,7 @@ proptest! {
     }
 }
 
-/// Tells the machine what the record holds and it has not been told.
+/// Hands the machine the adverts of the record that it has not handled.
 fn feed(machine: &mut VirtualRouter, record: &RouterRecord, fed_until: &mut u64) {
     let slot = crate::abi::slot(Family::Ipv4, Vrid::new(51).expect("is legal"));
     for heard in record.in_order() {
@@ -278,7 +278,7 @@ fn a_shorter_deadline_moves_the_timer_at_once() {
 
 #[test]
 fn an_expiry_is_void_once_a_later_advert_is_in_the_record() {
-    // The event is in the ring; before the daemon reads it, an advert comes.
+    // The event is in the ring buffer; before the daemon reads it, an advert arrives.
     let (mut record, mut machine) = backup(true);
     let expired_at = Instant::from_nanos(record.deadline);
     assert_eq!(record.look_at_deadline(expired_at), Due::Expired);
@@ -318,7 +318,7 @@ fn the_kernel_reports_the_first_advert_that_makes_a_group_member_unwilling() {
         let mut machine = started(preempt, true);
         let mut record = RouterRecord::default();
         record.obey(&command(&machine, 0, preempt));
-        // The master that falls silent is the one that comes back: what it says is not news.
+        // The silent master comes back with an unchanged advert.
         let at = Instant::from_nanos(START + 1_000_000);
         record.take(
             &config(KernelRole::Backup, preempt),
@@ -350,7 +350,7 @@ fn a_deadline_of_the_daemon_s_never_overwrites_a_newer_one() {
     let at = Instant::from_nanos(START + 200_000_000);
     record.take(&config(KernelRole::Backup, true), Family::Ipv4, KernelAdvert::new(&advert(150, 10, 1), at));
     let newer = record.deadline;
-    // It did not know of that advert when it gave the command, for another reason.
+    // It did not know that advert when it sent the command, for another reason.
     machine.handle(at, RouterEvent::StandBack(Origin::Operator), &mut |_| {});
     record.obey(&command(&machine, 0, false));
     assert_eq!(record.deadline, newer);
@@ -403,7 +403,7 @@ fn an_expiry_that_finds_the_ring_full_comes_again_soon_and_less_often_the_longer
     assert_eq!(Instant::from_nanos(record.timer_at).saturating_since(now), EXPIRY_REPEAT);
 }
 
-/// The daemon and the kernel of a router with a delay of preemption, or that preempts below a priority.
+/// The daemon and the kernel for a router with a preemption delay or limit.
 struct Both {
     record: RouterRecord,
     machine: VirtualRouter,
@@ -442,7 +442,7 @@ impl Both {
         self.tell();
     }
 
-    /// Lets the end of a delay come that is due at `now`.
+    /// Handles the end of a delay that is due at `now`.
     fn run_to(&mut self, now: u64) {
         if let Some(at) = self.machine.preempts_at().filter(|at| at.as_nanos() <= now) {
             feed(&mut self.machine, &self.record, &mut self.fed_until);

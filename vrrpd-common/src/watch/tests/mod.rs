@@ -1,4 +1,4 @@
-//! Adverts and timers in, records and reports out, each as a short transcript with times in milliseconds.
+//! Adverts and timers in, records and reports out, as short transcripts with times in milliseconds.
 
 mod agreement;
 
@@ -51,7 +51,7 @@ fn command(role: KernelRole, deadline_ms: u64, known_until_ms: u64) -> KernelCom
     }
 }
 
-/// A router whose daemon gave the command at 1 ms.
+/// A router whose daemon sent the command at 1 ms.
 fn router(role: KernelRole) -> RouterRecord {
     let mut record = RouterRecord::default();
     record.obey(&command(role, 1_000, 1));

@@ -1,7 +1,7 @@
-//! One interface that routers of this process run on: its sockets and what the kernel says of it.
+//! One interface with routers of this process: its sockets and its kernel data path.
 //!
-//! `path` is the data path as a state machine, without I/O; `open` opens and closes what it is made of, which `sockets` lists.
-//! `own_mac` says what has the interface take in frames to its own MAC address.
+//! `path` is the data path as a state machine, without I/O; `open` opens and closes its parts, and `sockets` defines
+//! them. `own_mac` keeps track of accepting frames to the interface's own MAC address.
 
 mod open;
 mod own_mac;
@@ -35,28 +35,28 @@ pub(super) use open::LoadedProgram;
 pub(super) use path::{LoadStep, OpenStep, ReturnStep};
 pub(super) use sockets::{FAMILIES, close_aside, source_of};
 
-/// What an interface has of the machine: its sockets, its program, what waits to be sent.
+/// The I/O side of an interface: its sockets, its program, its send queue.
 #[derive(Debug)]
 pub(super) struct LinkIo {
     pub(super) name: String,
-    /// What is open on it, and the program that is to come.
+    /// What is open, and the program being loaded.
     pub(super) path: DataPath,
-    /// The numbers of the programs that it had; what is known of the interface may be as old as any of them.
+    /// IDs of its earlier programs, since the known state of the interface may be older.
     own_programs: Vec<u32>,
     pub(super) table: RouterTable,
-    /// What the user wants of the kernel.
+    /// The configured data path.
     pub(super) wanted: Datapath,
-    /// What says so.
+    /// The option that configures it.
     pub(super) datapath_option: DatapathOption,
-    /// Sends to the peers of routers that have some.
+    /// Sends to unicast peers.
     pub(super) peers: PeerTransmitter,
-    /// Adverts that the interface did not take.
+    /// Adverts that the interface refused.
     pub(super) unsendable: Vec<(RouterId, usize, io::Error)>,
-    /// What has it take in frames to its own MAC address while it has a virtual one.
+    /// Accepts frames to its own MAC address while it has a virtual one.
     own_mac: OwnMacState<OwnMacFrames>,
-    /// A failure to send is said once until sending works again.
+    /// A failure to send is logged once until sending succeeds again.
     send_failed: bool,
-    /// Holds copies of what the kernel is slow to close.
+    /// Holds copies of descriptors that are slow to close.
     keeper: Keeper,
 }
 
@@ -77,15 +77,15 @@ impl LinkIo {
         }
     }
 
-    /// What is to be done that the interface takes in frames to this MAC address, its own, also while it has a virtual
-    /// one; no address: it never has one. `None`: nothing. What was not possible once is not tried again.
+    /// The change needed so that the interface accepts frames to `mac`, its own MAC address, while it has a virtual
+    /// one; without `mac` it never has one. `None`: no change. A change that failed is not tried again.
     pub(super) fn keep_own_mac(&mut self, index: u32, mac: Option<MacAddr>) -> Option<OwnMacChange> {
         let Replacement { before, wanted } = self.own_mac.want(mac)?;
         let wanted = wanted.map(|mac| OwnMacWanted { index, mac, keeper: self.keeper.clone() });
         Some(OwnMacChange { before, wanted })
     }
 
-    /// That has been done; returns what is to be undone, since something else is wanted by now.
+    /// Handles the result; returns what is to be undone, if something else is needed by now.
     pub(super) fn own_mac_changed(
         &mut self,
         interface: Option<&Interface>,
@@ -107,7 +107,7 @@ impl LinkIo {
         before.map(|before| OwnMacChange { before: Some(before), wanted: None })
     }
 
-    /// It is not needed any more; returns what is to be undone.
+    /// Ends this; returns what is to be undone.
     fn end_own_mac(&mut self) -> Option<OwnMacChange> {
         self.own_mac.end().map(|before| OwnMacChange { before: Some(before), wanted: None })
     }
@@ -117,12 +117,12 @@ impl LinkIo {
         self.table.routers().count()
     }
 
-    /// What holds copies of what the kernel is slow to close.
+    /// Holds copies of descriptors that are slow to close.
     pub(super) const fn keeper(&self) -> &Keeper {
         &self.keeper
     }
 
-    /// The data path's name, and why it is not a better one.
+    /// The name of the data path, and why it is not a better one.
     pub(super) fn datapath(&self) -> (&'static str, Option<String>) {
         let name = self.path.kernel().map_or("raw", |kernel| kernel.program.tier().name());
         let reason = match self.path.open() {
@@ -145,34 +145,34 @@ impl LinkIo {
         self.path.kernel().is_some()
     }
 
-    /// Whether the program there is told the VLAN of each advert.
+    /// Whether the program sees the VLAN tag of each advert.
     pub(super) fn sees_tags(&self) -> bool {
         self.path.kernel().is_some_and(|kernel| kernel.program.tier().sees_tags())
     }
 
-    /// The program in the kernel, if that is how adverts arrive.
+    /// The program in the kernel, if it is the data path.
     pub(super) fn kernel(&mut self) -> Option<&mut XdpPath> {
         self.path.kernel_mut().map(|kernel| &mut *kernel.program)
     }
 
-    /// Tells the kernel the virtual addresses and peers of a router, as they are in the table.
+    /// Tells the kernel the virtual addresses and peers of a router.
     pub(super) fn set_known_addresses(&mut self, family: Family, vrid: Vrid) -> Result<(), Refusal> {
         let known = self.table.known_addresses(family, vrid);
         self.kernel().map_or(Ok(()), |program| program.set_addresses(slot(family, vrid), known))
     }
 
-    /// Tells the kernel to which MAC addresses the interface takes in frames: this one, and what it keeps.
+    /// Tells the kernel the MAC addresses that the interface accepts: its present one, and the one that it keeps.
     pub(super) fn tell_stations(&mut self, own: MacAddr) -> Result<(), Refusal> {
         let kept = self.own_mac.kept();
         self.kernel().map_or(Ok(()), |program| program.set_stations(own, kept))
     }
 
-    /// What the kernel knows of a router.
+    /// The kernel's record of a router.
     pub(super) fn kernel_record(&self, family: Family, vrid: Vrid) -> Option<RouterRecord> {
         self.path.kernel()?.program.record(slot(family, vrid))
     }
 
-    /// Valid adverts for a router, and discarded ones, whoever counted them.
+    /// Valid and discarded adverts of a router, counted by any data path.
     pub(super) fn counts(&self, family: Family, vrid: Vrid) -> (u64, RejectCounts) {
         let (received, rejected) = (self.table.received(family, vrid), self.table.rejected(family, vrid));
         let Some(Kernel { program, .. }) = self.path.kernel() else { return (received, rejected) };
@@ -206,21 +206,21 @@ impl LinkIo {
         self.table.carry_over(None, &of_none);
     }
 
-    /// Joins the group of this family anew, on an interface that has become usable for it again.
+    /// Joins the group of this family again, on an interface that has become usable for it.
     pub(super) fn rejoin(&self, family: Family) {
         if let Some(open) = self.path.open() {
             open.ports.rejoin(&self.name, family);
         }
     }
 
-    /// Joins the groups of VRRP where that was not done.
+    /// Joins the groups of VRRP that were not joined yet.
     pub(super) fn join(&self) {
         if let Some(open) = self.path.open() {
             open.ports.join(&self.name);
         }
     }
 
-    /// Takes the frames of a socket, by its place in [`FAMILIES`]; `false` when there are none.
+    /// Receives the frames of a socket, by index in [`FAMILIES`]; `false` if there are none.
     pub(super) fn receive(&self, place: usize, inbox: &mut Inbox) -> bool {
         self.path.open().is_some_and(|open| open.by.receive(&self.name, place, inbox))
     }
@@ -232,19 +232,19 @@ impl LinkIo {
         }
     }
 
-    /// Routers whose last advert has not gone out, and since when none has.
+    /// Routers whose last advert was not sent, with the time of their first unsent one.
     pub(super) fn unsent(&self) -> impl Iterator<Item = (RouterId, Instant)> {
         let to_group = self.path.open().into_iter().flat_map(|open| open.ports.transmitter.unsent());
         to_group.chain(self.peers.unsent())
     }
 
-    /// Adverts that have gone out since this was asked last: a router for each of them.
+    /// Takes the routers of sent adverts, one entry per advert.
     pub(super) fn take_sent(&mut self) -> impl Iterator<Item = RouterId> {
         let to_group = self.path.open_mut().into_iter().flat_map(|open| open.ports.transmitter.take_sent());
         to_group.chain(self.peers.take_sent())
     }
 
-    /// The router is not Master any more: nothing of it is sent but that it resigns.
+    /// Drops the queued frames of a router that is no longer Master, except its resignation.
     pub(super) fn withdraw(&mut self, router: RouterId) {
         if let Some(transmitter) = self.transmitter() {
             transmitter.withdraw(router);
@@ -252,8 +252,8 @@ impl LinkIo {
         self.peers.withdraw(router);
     }
 
-    /// Says where the adverts of a router come from. One that is not usable any more may still have to resign, so its socket
-    /// stays until it leaves.
+    /// Sets the source address of a router's adverts. A router on an unusable interface may still have to resign, so
+    /// its socket stays until it leaves.
     pub(super) fn set_source(
         &mut self,
         id: RouterId,
@@ -277,7 +277,7 @@ impl LinkIo {
         self.path.open_mut().map(|open| &mut *open.ports.transmitter)
     }
 
-    /// Sends what waits.
+    /// Sends queued frames.
     pub(super) fn flush(&mut self, now: Instant) {
         self.peers.flush(now);
         let Some(open) = self.path.open_mut() else { return };
@@ -295,7 +295,7 @@ impl LinkIo {
         }
     }
 
-    /// When there is more to send; `None`: all is sent.
+    /// When to send again; `None`: nothing is queued.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         let to_group = self.path.open().and_then(|open| open.ports.transmitter.deadline(now));
         to_group.into_iter().chain(self.peers.deadline(now)).min()

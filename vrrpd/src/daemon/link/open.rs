@@ -1,5 +1,4 @@
-//! Opening an interface and closing it, and what comes of the program for it. What is open, and what is to come, is decided in
-//! [`super::path`].
+//! Opens and closes an interface, and handles its loaded program. [`super::path`] decides what is opened and loaded.
 
 use std::io;
 
@@ -21,12 +20,12 @@ use crate::datapath::xdp::XdpPath;
 use crate::interface::Interface;
 use crate::transmit::Transmitter;
 
-/// A program that is not used yet.
+/// A program that is not in use yet.
 pub(in crate::daemon) type LoadedProgram = Program<Sockets>;
 
 impl LinkIo {
-    /// Opens what the families that are served need. The program goes onto the interface before anything else, since some
-    /// drivers take the link down for it.
+    /// Opens what the families in use need. The program is attached first, since some drivers take the link down for
+    /// it.
     pub(in crate::daemon) fn open(
         &mut self,
         id: LinkId,
@@ -44,7 +43,7 @@ impl LinkIo {
                 let (interface, reason) = (&self.name, why.to_string());
                 match self.wanted {
                     Datapath::Raw => {}
-                    // Nothing else was asked for.
+                    // No other data path was requested.
                     Datapath::Auto => info!(interface, datapath = "raw", reason, "data path selected"),
                     _ => warn!(interface, datapath = "raw", reason, "data path selected"),
                 }
@@ -86,7 +85,7 @@ impl LinkIo {
         Ok(Box::new(attached))
     }
 
-    /// Why the interface cannot have a program, as far as that can be said without one.
+    /// Why the interface cannot have a program, as far as known without one.
     pub(in crate::daemon) fn obstacle(&self, interface: &Interface) -> Option<Refusal> {
         self.obstacle_to(interface, self.wanted)
     }
@@ -95,13 +94,13 @@ impl LinkIo {
         obstacle(&self.name, &self.own_programs, interface, wanted)
     }
 
-    /// The interface is there; what to do.
+    /// Handles that the interface exists; returns what to do.
     pub(in crate::daemon) fn arrives(&mut self, interface: &Interface) -> OpenStep<Sockets> {
         let Self { path, name, own_programs, wanted, .. } = self;
         path.arrives(interface, || obstacle(name, own_programs, interface, *wanted))
     }
 
-    /// The program that was asked for. It may be on the interface that waits for it.
+    /// Handles a loaded program. It may be attached to its interface already.
     pub(in crate::daemon) fn loaded(&mut self, mut program: Result<Loaded, Refusal>) -> LoadStep<Sockets> {
         if let Ok(loaded) = &mut program
             && let Some(index) = loaded.interface()
@@ -114,13 +113,13 @@ impl LinkIo {
         self.path.loaded(program.map(Box::new))
     }
 
-    /// The program is to be put back in the place of packet sockets.
+    /// Starts to replace packet sockets by the program.
     pub(in crate::daemon) fn begin_return(&mut self, interface: &Interface) -> ReturnStep {
         let Self { path, name, own_programs, wanted, .. } = self;
         path.begin_return(interface.index, || obstacle(name, own_programs, interface, *wanted))
     }
 
-    /// Goes on with the program that was loaded, instead of packet sockets; returns these, in which there may be frames.
+    /// Switches from packet sockets to the loaded program; returns the sockets, which may still hold frames.
     pub(in crate::daemon) fn return_to_kernel(
         &mut self,
         id: LinkId,
@@ -134,8 +133,8 @@ impl LinkIo {
         self.path.put_back(kernel).ok_or(Refusal::InterfaceGone)
     }
 
-    /// Hands out the program for routers that are to come, to be put onto the interface of this number aside; `of` says for
-    /// which data path. While another program is there, it waits until that has gone.
+    /// Returns the program for new routers, to be attached to the interface with this index in another thread; `of`
+    /// selects data paths. While another program is attached, it waits until that one is removed.
     pub(in crate::daemon) fn begin_attaching(
         &mut self,
         interface: Option<&Interface>,
@@ -152,8 +151,9 @@ impl LinkIo {
         attaching.map(|loaded| (*loaded, interface.index))
     }
 
-    /// Whether the interface can have the data path that is asked for by name, as far as that can be told while it has
-    /// another one. A program that is loaded for it is on it; what there is stays in use until it is opened anew.
+    /// Whether an explicitly requested data path is available on the interface, as far as can be determined while it
+    /// has another one. A program loaded for it is attached; the present data path stays in use until the interface is
+    /// opened again.
     pub(in crate::daemon) fn try_datapath(
         &mut self,
         id: LinkId,
@@ -175,8 +175,7 @@ impl LinkIo {
         Ok(())
     }
 
-    /// Opens what a router that has just come needs and the others did not; returns why the program in the kernel cannot
-    /// serve it, if it cannot.
+    /// Opens what a new router needs in addition; returns why the program in the kernel cannot serve it, if so.
     pub(in crate::daemon) fn serve(
         &mut self,
         id: LinkId,
@@ -191,7 +190,7 @@ impl LinkIo {
             let program = program.unwrap_or(Err(Refusal::NotLoaded));
             return self.open(id, interface, program, readiness).map(|()| None);
         };
-        // What the others need stays, whatever comes of it.
+        // What other routers need is kept in any case.
         Opener { id, index: open.index, table, keeper, readiness }.add(open)?;
         match &mut open.by {
             By::Raw(..) => Ok(None),
@@ -199,8 +198,8 @@ impl LinkIo {
         }
     }
 
-    /// Gives the program up, since the kernel does not do what it is asked, or may hear what it is not to. Returns it: it
-    /// goes, with what it has heard last, when that is dropped. What it has counted is to be carried over.
+    /// Gives up the program, since the kernel refuses commands, or may receive foreign adverts. Returns it: it is
+    /// detached, with its last record, when dropped. The caller carries its counters over.
     pub(in crate::daemon) fn fall_back(
         &mut self,
         id: LinkId,
@@ -278,14 +277,14 @@ impl LinkIo {
         self.end_own_mac()
     }
 
-    /// No router needs the interface any more; returns what remains to be done.
+    /// Handles that no router needs the interface any more; returns what remains to be done.
     pub(in crate::daemon) fn rest(&mut self) -> Option<OwnMacChange> {
         let open = self.path.rest();
         self.close_open(open);
         self.end_own_mac()
     }
 
-    /// Closes what was open, and waits for none of it.
+    /// Closes everything without waiting.
     fn close_open(&mut self, open: Option<Open>) {
         let Some(Open { ports, by, .. }) = open else { return };
         closing::let_go(ports.transmitter.map(Transmitter::into_sender));
@@ -300,8 +299,8 @@ impl LinkIo {
     }
 }
 
-/// Why an interface cannot have the program, as far as that can be said without it. The kernel does not tell that one of
-/// `own_programs` was taken off.
+/// Why an interface cannot have the program, as far as known without it. The kernel sends no notification when one of
+/// `own_programs` is detached.
 fn obstacle(name: &str, own_programs: &[u32], interface: &Interface, wanted: Datapath) -> Option<Refusal> {
     let foreign = interface.xdp_program.filter(|program| !own_programs.contains(program));
     XdpPath::obstacle(name, wanted, foreign)

@@ -1,29 +1,29 @@
-//! Whether an interface takes in frames to its own MAC address while it has a virtual one.
+//! Whether an interface accepts frames to its own MAC address while it has a virtual one.
 
 use vrrpd_common::MacAddr;
 
-/// What has the interface do that is an `F`.
+/// The state of that, with `F` for the classifier.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum OwnMacState<F> {
     /// It never has a virtual one.
     Unneeded,
-    /// To be had for this address; or it is not possible, and not tried again.
+    /// Needed for this address; or failed, and not tried again.
     Wanted(MacAddr),
-    /// It is.
+    /// In effect.
     Kept(MacAddr, F),
 }
 
-/// What is to be done.
+/// A change.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Replacement<F> {
-    /// To be taken away first.
+    /// To be removed first.
     pub(super) before: Option<F>,
-    /// The address to be had then.
+    /// The address needed then.
     pub(super) wanted: Option<MacAddr>,
 }
 
 impl<F> OwnMacState<F> {
-    /// The address that the interface is to take in beside a virtual one; `None`: there is none. Returns what is to be done.
+    /// Sets the address to accept in addition to a virtual one; `None`: none. Returns the change.
     pub(super) fn want(&mut self, mac: Option<MacAddr>) -> Option<Replacement<F>> {
         let known = match self {
             Self::Unneeded => None,
@@ -39,7 +39,7 @@ impl<F> OwnMacState<F> {
         Some(Replacement { before, wanted: mac })
     }
 
-    /// It has been done for this address; returns what is to be taken away, since it is not wanted any more.
+    /// Handles that it is in effect for this address; returns what is to be removed, if it is not needed any more.
     pub(super) fn done(&mut self, mac: MacAddr, frames: F) -> Option<F> {
         match std::mem::replace(self, Self::Unneeded) {
             Self::Wanted(wanted) if wanted == mac => {
@@ -57,7 +57,7 @@ impl<F> OwnMacState<F> {
         }
     }
 
-    /// It is not needed any more; returns what is to be taken away.
+    /// Ends it; returns what is to be removed.
     pub(super) fn end(&mut self) -> Option<F> {
         match std::mem::replace(self, Self::Unneeded) {
             Self::Kept(_, frames) => Some(frames),
@@ -65,7 +65,7 @@ impl<F> OwnMacState<F> {
         }
     }
 
-    /// The address whose frames the interface takes in.
+    /// The address that is accepted.
     pub(super) const fn kept(&self) -> Option<MacAddr> {
         match self {
             Self::Kept(mac, _) => Some(*mac),

@@ -1,29 +1,29 @@
-//! The data path of an interface as a state machine: what is open on it, and the program that is to come.
+//! The data path of an interface as a state machine: what is open, and the program being loaded.
 //!
-//! [`DataPath`] opens, loads and closes nothing. It owns what was opened and loaded, so that nothing is there in a state
-//! where it must not be; each transition hands out what the caller is to use or to close. What the parts are is left to
-//! [`Parts`], so that the tests below go through each state with words in the place of sockets and programs.
+//! [`DataPath`] does no I/O. It owns what was opened and loaded, so that nothing exists in the wrong state; each
+//! transition returns what the caller is to use or close. The parts are defined by [`Parts`], so the tests use words
+//! instead of sockets and programs.
 //!
-//! An interface is closed, or open with packet sockets, or open with the program in the kernel. Beside that a program may be
-//! loaded: for an interface that is to be opened with it, for routers of a new configuration, or, while packet sockets are
-//! open, to be put back.
+//! An interface is closed, or open with packet sockets, or open with the program in the kernel. In addition a program
+//! may be loaded: for an interface to be opened with it, for routers of a new configuration, or, while packet sockets
+//! are open, to be attached again.
 
 use std::fmt;
 
 use crate::datapath::refusal::Refusal;
 use crate::interface::Interface;
 
-/// What a data path consists of.
+/// The parts of a data path.
 pub(in crate::daemon) trait Parts {
-    /// A program that was loaded.
+    /// A loaded program.
     type Loaded: fmt::Debug;
-    /// A program on the interface.
+    /// An attached program.
     type Attached: fmt::Debug;
-    /// What is open in any case.
+    /// What is open with every data path.
     type Ports: fmt::Debug;
     /// Packet sockets that receive adverts.
     type Raw: fmt::Debug;
-    /// The program that receives adverts, with what it needs beside it.
+    /// The program that receives adverts, with its sockets.
     type Kernel: fmt::Debug;
 }
 
@@ -37,85 +37,85 @@ pub(in crate::daemon) struct DataPath<P: Parts> {
 /// What is open.
 #[derive(Debug)]
 pub(in crate::daemon) struct Open<P: Parts> {
-    /// The number of the interface.
+    /// Index of the interface.
     pub(in crate::daemon) index: u32,
     pub(in crate::daemon) ports: P::Ports,
     pub(in crate::daemon) by: By<P>,
 }
 
-/// How adverts arrive.
+/// How adverts are received.
 #[derive(Debug)]
 pub(in crate::daemon) enum By<P: Parts> {
-    /// By packet sockets, since there is no program for this reason.
+    /// By packet sockets, with the reason for not using a program.
     Raw(P::Raw, Refusal),
     /// By the program.
     Kernel(P::Kernel),
 }
 
-/// The program that is to come.
+/// The program being loaded.
 #[derive(Debug)]
 enum Next<P: Parts> {
     Nothing,
     /// It is being loaded.
     Loading(Purpose),
-    /// It is there, or why it is not; the next routers use it.
+    /// The program, or the reason for having none; used by the next routers.
     Ready(Result<Program<P>, Refusal>),
-    /// None: the interface could not be opened, which is tried again.
+    /// None: the interface could not be opened, and is tried again.
     OpenAgain(Interface),
 }
 
 /// What a program is loaded for.
 #[derive(Debug)]
 enum Purpose {
-    /// For routers that are to come; it is put onto the interface of this number.
+    /// For new routers; it is attached to the interface with this index.
     Routers(Option<u32>),
     /// For this interface, which is opened then.
     Open(Interface),
-    /// To be put back in the place of packet sockets.
+    /// To replace packet sockets again.
     Return,
 }
 
-/// A program that is not used yet.
+/// A program that is not in use yet.
 #[derive(Debug)]
 pub(in crate::daemon) enum Program<P: Parts> {
-    /// It may be on the interface.
+    /// It may be attached.
     Loaded(P::Loaded),
-    /// It is on the interface.
+    /// It is attached.
     Attached(P::Attached),
 }
 
-/// What to do with an interface that is there.
+/// What to do with an interface that exists.
 #[derive(Debug)]
 pub(in crate::daemon) enum OpenStep<P: Parts> {
     /// Nothing: it is open.
     IsOpen,
-    /// Open it, with this program or without one.
+    /// Open it, with this program or without.
     Open(Result<Program<P>, Refusal>),
     /// Load the program: the interface waits for it.
     Load,
-    /// Nothing: the program that it waits for is being loaded.
+    /// Nothing: its program is being loaded.
     Wait,
 }
 
-/// What to do with a program that was loaded.
+/// What to do with a loaded program.
 #[derive(Debug)]
 pub(in crate::daemon) enum LoadStep<P: Parts> {
     /// Nothing: the next routers use it.
     Keep,
-    /// Look at this interface again, which waits for it.
+    /// Handle this interface again, which waits for it.
     Open(Interface),
-    /// Put it back, or tell why it cannot be.
+    /// Replace packet sockets by it, or report why not.
     PutBack(Result<Program<P>, Refusal>),
 }
 
-/// What to do about a program that is to be put back.
+/// What to do to replace packet sockets again.
 #[derive(Debug)]
 pub(in crate::daemon) enum ReturnStep {
     /// Load it.
     Load,
-    /// Try again later: another one is on its way.
+    /// Try again later: another program is being loaded.
     Later,
-    /// Try again later, and say why the interface cannot have it now.
+    /// Try again later, and report why the interface cannot have it now.
     Refused(Refusal),
     /// Nothing: there are no packet sockets to replace.
     Stay,
@@ -133,7 +133,7 @@ impl<P: Parts> DataPath<P> {
         self.open.as_ref()
     }
 
-    /// The same, to be changed.
+    /// What is open, mutable.
     pub(in crate::daemon) const fn open_mut(&mut self) -> Option<&mut Open<P>> {
         self.open.as_mut()
     }
@@ -146,7 +146,7 @@ impl<P: Parts> DataPath<P> {
         }
     }
 
-    /// The same, to be changed.
+    /// The program that receives adverts, mutable.
     pub(in crate::daemon) const fn kernel_mut(&mut self) -> Option<&mut P::Kernel> {
         match &mut self.open {
             Some(Open { by: By::Kernel(kernel), .. }) => Some(kernel),
@@ -154,7 +154,7 @@ impl<P: Parts> DataPath<P> {
         }
     }
 
-    /// Whether the interface of this number is open.
+    /// Whether the interface with this index is open.
     pub(in crate::daemon) fn is_open_on(&self, index: u32) -> bool {
         self.open.as_ref().is_some_and(|open| open.index == index)
     }
@@ -169,8 +169,8 @@ impl<P: Parts> DataPath<P> {
         matches!(self.next, Next::Loading(Purpose::Open(_)) | Next::OpenAgain(_))
     }
 
-    /// The interface is there, and routers need it. `obstacle` says why it cannot have a program, and is asked only when one
-    /// would be used or loaded now.
+    /// Handles that the interface exists and routers need it. `obstacle` returns why it cannot have a program, and is
+    /// called only if one would be used or loaded now.
     pub(in crate::daemon) fn arrives(
         &mut self,
         interface: &Interface,
@@ -188,13 +188,14 @@ impl<P: Parts> DataPath<P> {
         if is_loading { OpenStep::Wait } else { OpenStep::Load }
     }
 
-    /// The program to open the interface with, or why there is none; `None`: it is not loaded. `obstacle` as above.
+    /// The program to open the interface with, or the reason for having none; `None`: it is not loaded. `obstacle` as
+    /// above.
     pub(in crate::daemon) fn take(
         &mut self,
         obstacle: impl FnOnce() -> Option<Refusal>,
     ) -> Option<Result<Program<P>, Refusal>> {
         match std::mem::replace(&mut self.next, Next::Nothing) {
-            // It may be on the interface already: whose it is is not known before it is told of.
+            // It may be attached already; its purpose is known when it is reported.
             loading @ Next::Loading(_) => {
                 self.next = loading;
                 None
@@ -210,17 +211,17 @@ impl<P: Parts> DataPath<P> {
         }
     }
 
-    /// The interface is open.
+    /// Notes that the interface is open.
     pub(in crate::daemon) fn opened(&mut self, open: Open<P>) {
         self.open = Some(open);
     }
 
-    /// The interface could not be opened, and is to be tried again.
+    /// Notes that the interface could not be opened, and is to be tried again.
     pub(in crate::daemon) fn failed(&mut self, interface: &Interface) {
         self.next = Next::OpenAgain(interface.clone());
     }
 
-    /// The interface that is to be tried again, once.
+    /// Takes the interface that is to be tried again.
     pub(in crate::daemon) fn again(&mut self) -> Option<Interface> {
         match std::mem::replace(&mut self.next, Next::Nothing) {
             Next::OpenAgain(interface) => Some(interface),
@@ -231,7 +232,7 @@ impl<P: Parts> DataPath<P> {
         }
     }
 
-    /// Routers are to come that need a program; whether it is to be loaded now.
+    /// New routers need a program; returns whether to load it now.
     pub(in crate::daemon) fn begin_loading(&mut self) -> bool {
         let (next, begins) = match std::mem::replace(&mut self.next, Next::Nothing) {
             Next::Nothing => (Next::Loading(Purpose::Routers(None)), true),
@@ -242,7 +243,7 @@ impl<P: Parts> DataPath<P> {
         begins
     }
 
-    /// Whether the program that is being loaded is to be on the interface of this number.
+    /// Whether the program being loaded is for the interface with this index.
     pub(in crate::daemon) fn is_awaited_on(&self, index: u32) -> bool {
         match &self.next {
             Next::Loading(Purpose::Open(interface)) => interface.index == index,
@@ -252,7 +253,7 @@ impl<P: Parts> DataPath<P> {
         }
     }
 
-    /// The program was loaded, or could not be.
+    /// Handles a loaded program, or the failure.
     pub(in crate::daemon) fn loaded(&mut self, program: Result<P::Loaded, Refusal>) -> LoadStep<P> {
         let program = program.map(Program::Loaded);
         match std::mem::replace(&mut self.next, Next::Nothing) {
@@ -268,7 +269,7 @@ impl<P: Parts> DataPath<P> {
         }
     }
 
-    /// Takes a program that is ready, to attach it for routers that are to come; see [`DataPath::attached`].
+    /// Takes a loaded program, to attach it for new routers; see [`DataPath::attached`].
     pub(in crate::daemon) fn take_ready(&mut self) -> Option<Result<Program<P>, Refusal>> {
         match std::mem::replace(&mut self.next, Next::Nothing) {
             Next::Ready(program) => Some(program),
@@ -279,8 +280,8 @@ impl<P: Parts> DataPath<P> {
         }
     }
 
-    /// Hands out a program that is ready, to be put onto the interface of this number before the routers come that need it, if
-    /// `fits` says so.
+    /// Takes a loaded program, to be attached to the interface with this index before new routers start, if `fits`
+    /// returns true.
     pub(in crate::daemon) fn begin_attaching(
         &mut self,
         index: u32,
@@ -298,19 +299,19 @@ impl<P: Parts> DataPath<P> {
         }
     }
 
-    /// The program was attached for routers that are to come.
+    /// Notes that the program was attached for new routers.
     pub(in crate::daemon) fn attached(&mut self, program: P::Attached) {
         self.next = Next::Ready(Ok(Program::Attached(program)));
     }
 
-    /// Nobody needs the program that is ready.
+    /// Drops a loaded program that is not needed.
     pub(in crate::daemon) fn forget(&mut self) {
         if matches!(self.next, Next::Ready(_)) {
             self.next = Next::Nothing;
         }
     }
 
-    /// Whether the program is to be loaded now and put back onto the interface of this number. `obstacle` as above.
+    /// Whether to load the program now and attach it again to the interface with this index. `obstacle` as above.
     pub(in crate::daemon) fn begin_return(
         &mut self,
         index: u32,
@@ -329,7 +330,7 @@ impl<P: Parts> DataPath<P> {
         ReturnStep::Load
     }
 
-    /// The program is put back; returns the packet sockets. Without any nothing changes.
+    /// Replaces packet sockets by the program; returns the sockets. Without packet sockets nothing changes.
     pub(in crate::daemon) fn put_back(&mut self, kernel: P::Kernel) -> Option<P::Raw> {
         let open = self.open.as_mut().filter(|open| matches!(open.by, By::Raw(..)))?;
         let before = std::mem::replace(&mut open.by, By::Kernel(kernel));
@@ -339,7 +340,7 @@ impl<P: Parts> DataPath<P> {
         }
     }
 
-    /// The program is given up for packet sockets; returns it. Without one nothing changes.
+    /// Replaces the program by packet sockets; returns the program. Without a program nothing changes.
     pub(in crate::daemon) fn fall_back(&mut self, raw: P::Raw, why: Refusal) -> Option<P::Kernel> {
         let open = self.open.as_mut().filter(|open| matches!(open.by, By::Kernel(_)))?;
         match std::mem::replace(&mut open.by, By::Raw(raw, why)) {
@@ -348,17 +349,17 @@ impl<P: Parts> DataPath<P> {
         }
     }
 
-    /// The interface of this number is gone: it is not waited for.
+    /// Handles that the interface with this index is gone: it is not waited for.
     pub(in crate::daemon) fn removed(&mut self, index: u32) {
         self.waits_no_more(|interface| interface.index == index);
     }
 
-    /// What is open is to be closed, to be opened anew.
+    /// Takes what is open, to be closed and opened again.
     pub(in crate::daemon) fn close(&mut self) -> Option<Open<P>> {
         self.open.take()
     }
 
-    /// No router needs the interface any more: what is to be closed.
+    /// Handles that no router needs the interface any more; returns what to close.
     pub(in crate::daemon) fn rest(&mut self) -> Option<Open<P>> {
         if matches!(self.next, Next::Loading(Purpose::Return)) {
             self.next = Next::Loading(Purpose::Routers(None));
@@ -366,7 +367,7 @@ impl<P: Parts> DataPath<P> {
         self.open.take()
     }
 
-    /// The interface that was open is gone: what is to be closed. A program that was attached went with it.
+    /// Handles that the open interface is gone; returns what to close. An attached program is gone with it.
     pub(in crate::daemon) fn gone(&mut self) -> Option<Open<P>> {
         if matches!(self.next, Next::Ready(Ok(Program::Attached(_)))) {
             self.next = Next::Nothing;
@@ -374,7 +375,7 @@ impl<P: Parts> DataPath<P> {
         self.rest()
     }
 
-    /// If such an interface waits, it does not any more.
+    /// Stops waiting for such an interface.
     fn waits_no_more(&mut self, which: impl FnOnce(&Interface) -> bool) {
         let (Next::Loading(Purpose::Open(interface)) | Next::OpenAgain(interface)) = &self.next else {
             return;

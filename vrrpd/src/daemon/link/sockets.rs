@@ -1,4 +1,4 @@
-//! What is open on an interface: packet sockets, or the program with what it needs beside it.
+//! The parts that are open on an interface: packet sockets, or the program with its sockets.
 
 use std::io;
 use std::net::IpAddr;
@@ -31,17 +31,17 @@ const SOURCE_BITS: u32 = 1;
 const GENERATION_SHIFT: u32 = 30;
 const _: () = assert!(SOURCES <= 1 << SOURCE_BITS);
 
-/// The number under which a source of an interface is watched.
+/// The event number of a source of an interface.
 fn token(link: LinkId, source: usize) -> u64 {
     (u64::from(link.generation()) << GENERATION_SHIFT)
         | (u64::from(link.place()) << SOURCE_BITS)
         | source as u64
 }
 
-/// The interface and its source, from that number.
+/// The interface and source of an event number.
 pub(in crate::daemon) fn source_of(token: u64) -> (LinkId, usize) {
     let bits = |from: u32, to: u32| (token >> from) & ((1 << (to - from)) - 1);
-    // Each has no more bits than in `token`.
+    // Each has as many bits as in `token`.
     let place = u32::try_from(bits(SOURCE_BITS, GENERATION_SHIFT)).unwrap_or(u32::MAX);
     let generation = u32::try_from(token >> GENERATION_SHIFT).unwrap_or(u32::MAX);
     (LinkId::new(place, generation), usize::try_from(bits(0, SOURCE_BITS)).unwrap_or(usize::MAX))
@@ -50,7 +50,7 @@ pub(in crate::daemon) fn source_of(token: u64) -> (LinkId, usize) {
 /// A socket for each of [`FAMILIES`] that receives adverts.
 pub(in crate::daemon) type Receivers = [Option<Kept<RawPath>>; FAMILIES.len()];
 
-/// What the data path of an interface consists of.
+/// The parts of an interface's data path.
 #[derive(Debug)]
 pub(in crate::daemon) struct Sockets;
 
@@ -64,27 +64,27 @@ impl Parts for Sockets {
 
 /// The data path of an interface.
 pub(in crate::daemon) type DataPath = path::DataPath<Sockets>;
-/// How adverts arrive.
+/// How adverts are received.
 pub(super) type By = path::By<Sockets>;
 /// What is open.
 pub(super) type Open = path::Open<Sockets>;
 
-/// What is open however adverts arrive.
+/// What is open with every data path.
 #[derive(Debug)]
 pub(in crate::daemon) struct Ports {
     pub(super) transmitter: Kept<Transmitter>,
     pub(super) memberships: Vec<Kept<Membership>>,
 }
 
-/// The program, and sockets beside it for what it passes on: an Authentication Header, which it cannot verify, and what is sent
-/// to other groups than VRRP's, of which it does not know.
+/// The program, and sockets for adverts that it passes on: with an Authentication Header, which it cannot verify, and
+/// to other groups than VRRP's, which it does not know.
 #[derive(Debug)]
 pub(in crate::daemon) struct Kernel {
     pub(super) program: Box<XdpPath>,
     pub(super) beside: Receivers,
 }
 
-/// What is needed to open sockets of an interface.
+/// What opening sockets of an interface needs.
 #[derive(Debug)]
 pub(super) struct Opener<'a> {
     pub(super) id: LinkId,
@@ -95,14 +95,14 @@ pub(super) struct Opener<'a> {
 }
 
 impl Opener<'_> {
-    /// What is needed in any case.
+    /// What every data path needs.
     pub(super) fn ports(&self) -> io::Result<Ports> {
         let mut memberships = Vec::new();
         self.complete_memberships(&mut memberships)?;
         Ok(Ports { transmitter: self.keeper.keep(Transmitter::open(self.index)?), memberships })
     }
 
-    /// Adds the memberships that are missing.
+    /// Adds missing memberships.
     fn complete_memberships(&self, memberships: &mut Vec<Kept<Membership>>) -> io::Result<()> {
         for group in FAMILIES.into_iter().flat_map(|family| self.table.groups(family)) {
             if !memberships.iter().any(|membership| membership.group() == group) {
@@ -112,14 +112,14 @@ impl Opener<'_> {
         Ok(())
     }
 
-    /// A socket for each family that is served.
+    /// A socket for each family in use.
     pub(super) fn receivers(&self) -> io::Result<Receivers> {
         let mut receivers = [None, None];
         self.complete(&mut receivers, true)?;
         Ok(receivers)
     }
 
-    /// The program, with what it needs beside it.
+    /// The program, with its sockets.
     pub(super) fn kernel(&self, program: Box<XdpPath>) -> io::Result<Kernel> {
         program.object().watch(self.readiness)?;
         let mut beside = [None, None];
@@ -127,8 +127,8 @@ impl Opener<'_> {
         Ok(Kernel { program, beside })
     }
 
-    /// Opens a socket for each family that needs one and has none, or one that does not take all that it is to take.
-    /// `by_program`: also what the program would take.
+    /// Opens a socket for each family that needs one and has none, or one with too narrow a filter. `by_program`: also
+    /// for adverts that the program would handle.
     fn complete(&self, receivers: &mut Receivers, by_program: bool) -> io::Result<()> {
         for (place, (family, open)) in FAMILIES.into_iter().zip(receivers).enumerate() {
             let takes = Takes {
@@ -146,7 +146,7 @@ impl Opener<'_> {
         Ok(())
     }
 
-    /// Opens beside what is open what the routers need by now.
+    /// Opens what the routers need in addition.
     pub(super) fn add(&self, open: &mut Open) -> io::Result<()> {
         self.complete_memberships(&mut open.ports.memberships)?;
         match &mut open.by {
@@ -157,7 +157,7 @@ impl Opener<'_> {
 }
 
 impl Ports {
-    /// Joins the group of this family anew, on an interface that has become usable for it again.
+    /// Joins the group of this family again, on an interface that has become usable for it.
     pub(super) fn rejoin(&self, interface: &str, family: Family) {
         let is_of = |group: IpAddr| group.is_ipv4() == (family == Family::Ipv4);
         for membership in self.memberships.iter().filter(|membership| is_of(membership.group())) {
@@ -167,7 +167,7 @@ impl Ports {
         }
     }
 
-    /// Joins the groups of VRRP where that was not done.
+    /// Joins the groups of VRRP that were not joined yet.
     pub(super) fn join(&self, interface: &str) {
         for membership in &self.memberships {
             if let Err(error) = membership.join() {
@@ -178,7 +178,7 @@ impl Ports {
 }
 
 impl By {
-    /// The socket of a family, by its place in [`FAMILIES`].
+    /// The socket of a family, by index in [`FAMILIES`].
     fn socket(&self, place: usize) -> Option<&RawPath> {
         let receivers = match self {
             Self::Raw(receivers, _) => receivers,
@@ -194,12 +194,12 @@ impl By {
         }
     }
 
-    /// Takes the frames of a socket, by its place in [`FAMILIES`]; `false` when there are none.
+    /// Receives the frames of a socket, by index in [`FAMILIES`]; `false` if there are none.
     pub(super) fn receive(&self, interface: &str, place: usize, inbox: &mut Inbox) -> bool {
         let Some(socket) = self.socket(place) else { return false };
         let mut received = socket.receive(inbox);
-        // The kernel reports once that the interface was down, before it hands out what arrived since. Its notification tells
-        // of that as well.
+        // The kernel reports once that the interface was down, before it returns later frames. A notification reports
+        // that as well.
         let is_over = |error: &io::Error| {
             matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENETDOWN | Errno::EINTR))
         };
@@ -213,7 +213,7 @@ impl By {
     }
 }
 
-/// Closes sockets without waiting for it.
+/// Closes sockets in another thread.
 pub(in crate::daemon) fn close_aside(receivers: impl IntoIterator<Item = Kept<RawPath>>) {
     receivers.into_iter().for_each(closing::let_go);
 }

@@ -1,12 +1,12 @@
-//! Each state of a data path, and what each event makes of it, written down in `golden.txt`.
-//! `UPDATE_GOLDEN=1 cargo test -p vrrpd golden` writes the file anew; read the difference before it is committed.
+//! Each state of a data path with each event, in `golden.txt`. `UPDATE_GOLDEN=1 cargo test -p vrrpd golden` rewrites
+//! the file; review the difference before committing it.
 
 use std::fmt::Write as _;
 
 use super::*;
 use crate::interface::Interface;
 
-/// Words in the place of programs and sockets.
+/// Words instead of programs and sockets.
 #[derive(Debug)]
 struct Words;
 
@@ -20,7 +20,7 @@ impl Parts for Words {
 
 type Path = DataPath<Words>;
 
-/// The number of the interface, and of one that takes its place.
+/// Index of the interface, and of one that replaces it.
 const HERE: u32 = 3;
 const OTHER: u32 = 4;
 
@@ -44,7 +44,7 @@ fn interface(index: u32) -> Interface {
     }
 }
 
-/// The ways in which adverts may arrive; `None`: nothing is open.
+/// The ways to receive adverts; `None`: nothing is open.
 fn ways() -> [Option<By<Words>>; 3] {
     [None, Some(By::Raw("sockets", Refusal::NotSupported)), Some(By::Kernel("program"))]
 }
@@ -142,7 +142,7 @@ fn closes(open: Option<Open<Words>>) -> String {
 
 type Event = (&'static str, fn(&mut Path) -> String);
 
-/// Every event, with what is to be done.
+/// Every event, with its transition.
 const EVENTS: [Event; 15] = [
     ("the interface is there", |path| arrives(path, HERE, None)),
     ("another one takes its place", |path| arrives(path, OTHER, None)),
