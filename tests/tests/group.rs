@@ -288,7 +288,7 @@ fn prepared_members(home: &Path, priority: u8) -> String {
 }
 
 #[test]
-fn group_is_master_when_all_members_are_prepared_and_none_before() {
+fn group_is_master_only_when_all_members_are_prepared() {
     let site = Site::set_up();
     let home = tempfile::tempdir().expect("a temporary directory can be made");
     let file = |name: &str| home.path().join(name);

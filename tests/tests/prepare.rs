@@ -120,7 +120,7 @@ fn owner_is_prepared_at_start_and_when_its_link_is_back() {
 }
 
 #[test]
-fn reload_leaves_a_script_running_unless_its_router_goes_or_begins_anew() {
+fn reload_leaves_a_script_running_unless_its_router_leaves_or_restarts() {
     let lab = Lab::new();
     let [a] = lab.hosts();
     let home = tempfile::tempdir().expect("a temporary directory can be made");
@@ -166,7 +166,7 @@ fn reload_leaves_a_script_running_unless_its_router_goes_or_begins_anew() {
 }
 
 #[test]
-fn killed_daemon_leaves_its_script_running_and_the_next_one_prepares_anew() {
+fn killed_daemon_leaves_its_script_running_and_the_next_one_prepares_again() {
     let lab = Lab::new();
     let [a, client] = lab.hosts();
     let capture = Capture::on(&client);

@@ -24,7 +24,7 @@ pub const TAG_LEN: usize = 4;
 /// The shortest frame, without its check sequence: shorter ones are padded.
 pub const MIN_FRAME_LEN: usize = 60;
 
-/// Where the fields are.
+/// Offsets of the fields.
 mod field {
     pub(super) const DESTINATION: usize = 0;
     pub(super) const SOURCE: usize = 6;
@@ -57,19 +57,19 @@ impl VlanId {
 /// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EthernetRepr {
-    /// To whom.
+    /// Destination address.
     pub destination: MacAddr,
-    /// From whom.
+    /// Source address.
     pub source: MacAddr,
-    /// The VLAN it is tagged with. A tag without a VLAN, for priority only, is none.
+    /// The VLAN of its tag. `None` also for a priority tag, which has VLAN identifier 0.
     pub vlan: Option<VlanId>,
-    /// What the frame carries: never a tag.
+    /// Ethertype of the payload: never that of a tag.
     pub ethertype: u16,
 }
 
 impl EthernetRepr {
-    /// The header and where its payload begins; `None` when the frame is too short, has a second tag, or one with
-    /// the reserved VLAN identifier 4095.
+    /// Parses the header; returns it and the offset of the payload. `None` if the frame is too short, or has a second
+    /// tag or the reserved VLAN identifier 4095.
     #[inline(always)]
     pub fn parse<F: Octets + ?Sized>(frame: &F) -> Option<(Self, usize)> {
         let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, high, low] = frame.get::<HEADER_LEN>(0)?;
@@ -101,7 +101,7 @@ impl EthernetRepr {
         }
     }
 
-    /// Writes the header and says where its payload begins; `None` when the buffer is too short.
+    /// Writes the header and returns the offset of the payload; `None` if the buffer is too short.
     pub fn emit(&self, buffer: &mut [u8]) -> Option<usize> {
         let header = buffer.get_mut(..self.buffer_len())?;
         put(header, field::DESTINATION, &self.destination.0)?;

@@ -1,7 +1,6 @@
 //! Complete frames: the adverts, gratuitous ARP packets and Neighbor Advertisements that the daemon sends.
 //!
-//! Nothing here knows when to send what, or from which of its Ethernet addresses: that is for the state machine and
-//! the daemon to say.
+//! The state machine and the daemon decide when to send which frame, and from which of the daemon's Ethernet addresses.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -28,20 +27,20 @@ pub const NOT_ROUTED: u8 = 255;
 pub struct AdvertFrame<'a> {
     /// The Ethernet address in use: the virtual router's, or the interface's own (RFC 9568 §7.2).
     pub source_mac: MacAddr,
-    /// The primary IPv4 address or the link-local IPv6 address of the interface (RFC 9568 §5.1.1.1, §5.1.2.1), or what the
-    /// user wants in its place; of the same family as the addresses advertised.
+    /// The primary IPv4 address or the link-local IPv6 address of the interface (RFC 9568 §5.1.1.1, §5.1.2.1), or a
+    /// configured source address; of the same family as the advertised addresses.
     pub source: IpAddr,
-    /// A multicast group, or a peer. The Ethernet address of a peer is left zero: the system finds that.
+    /// A multicast group, or a peer. The Ethernet address of a peer is left zero: the kernel resolves it.
     pub destination: IpAddr,
     /// TTL or hop limit: [`NOT_ROUTED`] to a group (RFC 9568 §5.1.1.3, §5.1.2.3).
     pub ttl: u8,
-    /// How to sum up in version 3 over IPv4.
+    /// Coverage of the checksum in version 3 over IPv4.
     pub checksum: ChecksumStyle,
-    /// What it says.
+    /// The advertisement.
     pub advert: VrrpRepr<'a>,
 }
 
-/// Octets of the frame that carries `advert`, not padded: the driver or the card does that.
+/// Octets of the frame that carries `advert`, without padding, which the driver or the card adds.
 pub fn advert_frame_len(advert: &VrrpRepr<'_>) -> usize {
     let network = match advert.addresses().family() {
         Family::Ipv4 => ipv4::HEADER_LEN,
@@ -56,8 +55,8 @@ fn has_ah(advert: &VrrpRepr<'_>) -> bool {
     advert.kind() == Kind::V2 { auth: Auth::Ah }
 }
 
-/// Writes the frame and says how long it is; `None` when the buffer is shorter than [`advert_frame_len`], or when source,
-/// destination and the addresses advertised are not of one family.
+/// Writes the frame and returns its length; `None` if the buffer is shorter than [`advert_frame_len`], or if the
+/// source, the destination and the advertised addresses are not of the same family.
 ///
 /// An Authentication Header has the source as its Security Parameters Index, as keepalived wants it, and is not sealed
 /// yet: see [`ah::AhPacket::seal`].
@@ -106,10 +105,11 @@ pub fn emit_advert(frame: &AdvertFrame<'_>, buffer: &mut [u8]) -> Option<usize> 
     Some(headers + frame.advert.emit(&pseudo, frame.checksum, buffer.get_mut(headers..)?)?)
 }
 
-/// The source and the content of a well-formed, undamaged advert, whoever it is for; `None` for any other frame.
+/// Returns the source and the content of a well-formed, undamaged advert for any virtual router; `None` for any other
+/// frame.
 ///
-/// For logs and tools: an Authentication Header is skipped. What may be believed is decided by [`mod@crate::classify`]
-/// only.
+/// For logs and tools: an Authentication Header is skipped. Only [`mod@crate::classify`] decides whether an advert is
+/// accepted.
 pub fn parse_advert(frame: &[u8]) -> Option<(IpAddr, VrrpRepr<'_>)> {
     let (link, at) = EthernetRepr::parse(frame)?;
     let packet = frame.get(at..)?;
@@ -146,8 +146,8 @@ pub fn addresses(frame: &[u8]) -> Option<Addresses<'_>> {
     parse_advert(frame).map(|(_, advert)| advert.addresses())
 }
 
-/// Tells every host on the link that `address` is now at `source_mac` (RFC 9568 §6.4.1 with errata 7947 and 7949, RFC
-/// 5227 §3): an ARP request with the address as both sender and target.
+/// A gratuitous ARP that announces `address` at `source_mac` (RFC 9568 §6.4.1 with errata 7947 and 7949, RFC 5227 §3):
+/// an ARP request with the address as both sender and target.
 pub fn gratuitous_arp(source_mac: MacAddr, address: Ipv4Addr) -> [u8; GRATUITOUS_ARP_LEN] {
     let mut frame = [0; GRATUITOUS_ARP_LEN];
     let link = EthernetRepr {
@@ -164,11 +164,11 @@ pub fn gratuitous_arp(source_mac: MacAddr, address: Ipv4Addr) -> [u8; GRATUITOUS
     frame
 }
 
-/// Tells every host on the link that `address` is now at `source_mac` (RFC 9568 §6.4.1, RFC 4861 §7.2.6): R set, S
-/// clear, O set.
+/// An unsolicited Neighbor Advertisement that announces `address` at `source_mac` (RFC 9568 §6.4.1, RFC 4861 §7.2.6): R
+/// set, S clear, O set.
 ///
-/// The source is the address itself: it is assigned to the interface by then, as RFC 4861 §4.4 wants it, and a host
-/// that filters neighbours by source sees the one it is told about.
+/// The source is the address itself: RFC 4861 §4.4 requires an assigned address, as this one is by then, and a host
+/// that filters neighbours by source sees the announced address.
 pub fn unsolicited_na(source_mac: MacAddr, address: Ipv6Addr) -> [u8; UNSOLICITED_NA_LEN] {
     let mut frame = [0; UNSOLICITED_NA_LEN];
     let link = EthernetRepr {

@@ -1,6 +1,6 @@
 //! IPv4 (RFC 791): the header without options when sending, with any when receiving.
 //!
-//! Fragments are recognised, never put together: an advert is not fragmented.
+//! Fragments are recognised, not reassembled: an advert is not fragmented.
 
 use core::net::Ipv4Addr;
 
@@ -19,22 +19,22 @@ pub const PROTOCOL_VRRP: u8 = 112;
 pub const PROTOCOL_AH: u8 = 51;
 /// Type of service of network control traffic, class selector 6 (RFC 2474 §4.2.2).
 pub const TOS_NETWORK_CONTROL: u8 = 0xc0;
-/// Where adverts go (RFC 9568 §5.1.1.2).
+/// The multicast group of VRRP (RFC 9568 §5.1.1.2).
 pub const VRRP_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 
-/// The Ethernet address of a multicast group (RFC 1112 §6.4); zero for any other address, which the neighbour cache knows.
+/// The Ethernet address of a multicast group (RFC 1112 §6.4); zero for any other address, which the kernel resolves.
 pub const fn mac_of(destination: Ipv4Addr) -> MacAddr {
     let [_, b, c, d] = destination.octets();
     if destination.is_multicast() { MacAddr([0x01, 0x00, 0x5e, b & 0x7f, c, d]) } else { MacAddr([0; 6]) }
 }
 
-/// Where the fields are (RFC 791 §3.1).
+/// Offsets of the fields (RFC 791 §3.1).
 pub mod field {
     /// Version and header length in words.
     pub const VERSION_IHL: usize = 0;
     /// DSCP and ECN.
     pub const TOS: usize = 1;
-    /// Octets of the packet.
+    /// Total length in octets.
     pub const TOTAL_LEN: usize = 2;
     /// Identification.
     pub const ID: usize = 4;
@@ -42,13 +42,13 @@ pub mod field {
     pub const FLAGS_OFFSET: usize = 6;
     /// Time to live.
     pub const TTL: usize = 8;
-    /// What the payload is.
+    /// Protocol of the payload.
     pub const PROTOCOL: usize = 9;
     /// Checksum of the header.
     pub const CHECKSUM: usize = 10;
-    /// From whom.
+    /// Source address.
     pub const SOURCE: usize = 12;
-    /// To whom.
+    /// Destination address.
     pub const DESTINATION: usize = 16;
 }
 
@@ -57,12 +57,12 @@ const MORE_FRAGMENTS: u16 = 0x2000;
 /// The fragment offset among the flags, in units of eight octets.
 const OFFSET_MASK: u16 = 0x1fff;
 
-/// A view over the fixed part of a header: nothing is checked yet.
+/// The fixed part of a header, unchecked.
 #[derive(Clone, Copy, Debug)]
 pub struct Ipv4Header([u8; HEADER_LEN]);
 
 impl Ipv4Header {
-    /// The header at `at`; `None` when it is not all there.
+    /// The header at `at`; `None` if the frame is too short.
     #[inline(always)]
     pub fn read<F: Octets + ?Sized>(frame: &F, at: usize) -> Option<Self> {
         frame.get(at).map(Self)
@@ -74,7 +74,7 @@ impl Ipv4Header {
         self.0[field::VERSION_IHL] >> 4
     }
 
-    /// Octets of the header with its options, 0 to 60; less than [`HEADER_LEN`] is not legal.
+    /// Octets of the header with its options, 0 to 60; less than [`HEADER_LEN`] is invalid.
     #[inline(always)]
     pub const fn header_len(&self) -> usize {
         (self.0[field::VERSION_IHL] & 0x0f) as usize * 4
@@ -86,13 +86,13 @@ impl Ipv4Header {
         self.u16(field::TOTAL_LEN) as usize
     }
 
-    /// Whether it is a part of a packet, be it the first.
+    /// Whether it belongs to a fragment, including the first one.
     #[inline(always)]
     pub const fn is_fragment(&self) -> bool {
         self.u16(field::FLAGS_OFFSET) & (MORE_FRAGMENTS | OFFSET_MASK) != 0
     }
 
-    /// Where in the packet a fragment belongs, in octets.
+    /// Offset of the fragment in the packet, in octets.
     #[inline(always)]
     pub const fn fragment_offset(&self) -> u32 {
         (self.u16(field::FLAGS_OFFSET) & OFFSET_MASK) as u32 * 8
@@ -110,25 +110,25 @@ impl Ipv4Header {
         self.0[field::PROTOCOL]
     }
 
-    /// The checksum of the header, as it stands there.
+    /// The checksum in the header.
     #[inline(always)]
     pub const fn checksum(&self) -> u16 {
         self.u16(field::CHECKSUM)
     }
 
-    /// From whom.
+    /// Source address.
     #[inline(always)]
     pub const fn source(&self) -> Ipv4Addr {
         self.address(field::SOURCE)
     }
 
-    /// To whom.
+    /// Destination address.
     #[inline(always)]
     pub const fn destination(&self) -> Ipv4Addr {
         self.address(field::DESTINATION)
     }
 
-    /// The sum over this header, which is at `at`, and its options; `None` when they are not all there.
+    /// The checksum over this header, which is at `at`, and its options; `None` if the options are truncated.
     #[inline(always)]
     pub fn sum<F: Octets + ?Sized>(&self, frame: &F, at: usize) -> Option<Sum> {
         let mut sum = Sum::ZERO.plus_octets(&self.0);
@@ -152,12 +152,12 @@ impl Ipv4Header {
     }
 }
 
-/// A header without options, of a packet that is not fragmented.
+/// A header without options, of an unfragmented packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ipv4Repr {
-    /// From whom.
+    /// Source address.
     pub source: Ipv4Addr,
-    /// To whom.
+    /// Destination address.
     pub destination: Ipv4Addr,
     /// The protocol of the payload.
     pub protocol: u8,
@@ -170,8 +170,8 @@ pub struct Ipv4Repr {
 }
 
 impl Ipv4Repr {
-    /// The header and where its payload begins, options skipped. `None` when the packet is not all there, is a
-    /// fragment, or its checksum is wrong.
+    /// Parses the header; returns it and the offset of the payload, behind the options. `None` if the packet is
+    /// truncated, is a fragment, or has a wrong checksum.
     pub fn parse(packet: &[u8]) -> Option<(Self, usize)> {
         let header = Ipv4Header::read(packet, 0)?;
         let (header_len, total_len) = (header.header_len(), header.total_len());
@@ -200,7 +200,7 @@ impl Ipv4Repr {
         HEADER_LEN
     }
 
-    /// Writes the header and says where its payload begins; `None` when the buffer is too short or the payload too
+    /// Writes the header and returns the offset of the payload; `None` if the buffer is too short or the payload too
     /// long for the total length.
     pub fn emit(&self, buffer: &mut [u8]) -> Option<usize> {
         let total_len = self.payload_len.checked_add(u16::try_from(HEADER_LEN).ok()?)?;

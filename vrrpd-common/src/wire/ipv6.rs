@@ -1,6 +1,6 @@
 //! IPv6 (RFC 8200): the fixed header.
 //!
-//! Extension headers are not looked into: an advert has none, and what has some is no advert (RFC 9568 §5.1.2.4).
+//! Extension headers are not parsed: an advert has none (RFC 9568 §5.1.2.4).
 
 use core::net::Ipv6Addr;
 
@@ -16,37 +16,37 @@ pub const NEXT_HEADER_VRRP: u8 = 112;
 pub const NEXT_HEADER_ICMPV6: u8 = 58;
 /// Traffic class of network control traffic, class selector 6 (RFC 2474 §4.2.2).
 pub const TRAFFIC_CLASS_NETWORK_CONTROL: u8 = 0xc0;
-/// Where adverts go (RFC 9568 §5.1.2.2).
+/// The multicast group of VRRP (RFC 9568 §5.1.2.2).
 pub const VRRP_GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 /// All nodes of the link (RFC 4291 §2.7.1).
 pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// The Ethernet address of [`ALL_NODES`] (RFC 2464 §7).
 pub const ALL_NODES_MAC: MacAddr = MacAddr([0x33, 0x33, 0x00, 0x00, 0x00, 0x01]);
 
-/// The Ethernet address of a multicast group (RFC 2464 §7); zero for any other address, which the neighbour cache knows.
+/// The Ethernet address of a multicast group (RFC 2464 §7); zero for any other address, which the kernel resolves.
 pub const fn mac_of(destination: Ipv6Addr) -> MacAddr {
     let [.., a, b, c, d] = destination.octets();
     if destination.is_multicast() { MacAddr([0x33, 0x33, a, b, c, d]) } else { MacAddr([0; 6]) }
 }
 
-/// Where the fields are (RFC 8200 §3).
+/// Offsets of the fields (RFC 8200 §3).
 pub mod field {
     /// Version, traffic class and flow label.
     pub const VERSION_CLASS_FLOW: usize = 0;
-    /// Octets behind the header.
+    /// Octets after the header.
     pub const PAYLOAD_LEN: usize = 4;
-    /// What comes behind the header.
+    /// Protocol of the next header.
     pub const NEXT_HEADER: usize = 6;
     /// Hop limit.
     pub const HOP_LIMIT: usize = 7;
-    /// From whom.
+    /// Source address.
     pub const SOURCE: usize = 8;
-    /// To whom.
+    /// Destination address.
     pub const DESTINATION: usize = 24;
 }
 
-/// A view over a header: nothing is checked yet. The addresses are looked at only when asked for, which spares most
-/// packets, which are no adverts, two comparisons.
+/// A header, unchecked. The addresses are read on demand, which saves two comparisons for most packets, which are not
+/// adverts.
 #[derive(Clone, Copy, Debug)]
 pub struct Ipv6Header<'a, F: ?Sized> {
     frame: &'a F,
@@ -55,7 +55,7 @@ pub struct Ipv6Header<'a, F: ?Sized> {
 }
 
 impl<'a, F: Octets + ?Sized> Ipv6Header<'a, F> {
-    /// The header at `at`; `None` when not even what comes before its addresses is there.
+    /// The header at `at`; `None` if the frame ends before its addresses.
     #[inline(always)]
     pub fn read(frame: &'a F, at: usize) -> Option<Self> {
         Some(Self { frame, at, fixed: frame.get(at)? })
@@ -79,7 +79,7 @@ impl<'a, F: Octets + ?Sized> Ipv6Header<'a, F> {
         u16::from_be_bytes([self.fixed[field::PAYLOAD_LEN], self.fixed[field::PAYLOAD_LEN + 1]])
     }
 
-    /// What follows this header.
+    /// Protocol of the next header.
     #[inline(always)]
     pub const fn next_header(&self) -> u8 {
         self.fixed[field::NEXT_HEADER]
@@ -91,13 +91,13 @@ impl<'a, F: Octets + ?Sized> Ipv6Header<'a, F> {
         self.fixed[field::HOP_LIMIT]
     }
 
-    /// From whom; `None` when it is not there.
+    /// Source address; `None` if the frame is too short.
     #[inline(always)]
     pub fn source(&self) -> Option<Ipv6Addr> {
         self.frame.get::<16>(self.at + field::SOURCE).map(Ipv6Addr::from_octets)
     }
 
-    /// To whom; `None` when it is not there.
+    /// Destination address; `None` if the frame is too short.
     #[inline(always)]
     pub fn destination(&self) -> Option<Ipv6Addr> {
         self.frame.get::<16>(self.at + field::DESTINATION).map(Ipv6Addr::from_octets)
@@ -107,22 +107,22 @@ impl<'a, F: Octets + ?Sized> Ipv6Header<'a, F> {
 /// A header with flow label 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ipv6Repr {
-    /// From whom.
+    /// Source address.
     pub source: Ipv6Addr,
-    /// To whom.
+    /// Destination address.
     pub destination: Ipv6Addr,
-    /// What follows.
+    /// Protocol of the next header.
     pub next_header: u8,
     /// The hop limit.
     pub hop_limit: u8,
     /// The traffic class.
     pub traffic_class: u8,
-    /// Octets of what follows.
+    /// Octets of the payload.
     pub payload_len: u16,
 }
 
 impl Ipv6Repr {
-    /// The header and where its payload begins; `None` when the packet is not all there or is not IPv6.
+    /// Parses the header; returns it and the offset of the payload. `None` if the packet is truncated or is not IPv6.
     pub fn parse(packet: &[u8]) -> Option<(Self, usize)> {
         let header = Ipv6Header::read(packet, 0)?;
         if header.version() != 6 || packet.len() < HEADER_LEN + usize::from(header.payload_len()) {
@@ -144,7 +144,7 @@ impl Ipv6Repr {
         HEADER_LEN
     }
 
-    /// Writes the header and says where its payload begins; `None` when the buffer is too short.
+    /// Writes the header and returns the offset of the payload; `None` if the buffer is too short.
     pub fn emit(&self, buffer: &mut [u8]) -> Option<usize> {
         let header = buffer.get_mut(..HEADER_LEN)?;
         let version_class_flow = 6 << 28 | u32::from(self.traffic_class) << 20;

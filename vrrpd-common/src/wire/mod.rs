@@ -1,10 +1,10 @@
-//! What goes over the wire, one file a format: named field offsets, a view over a header for the classifier, and a
-//! `…Repr` that holds legal values only, with `parse`, `buffer_len` and `emit`.
+//! Wire formats, one file each: named field offsets, a view of a header for the classifier, and a `…Repr` that holds
+//! only valid values, with `parse`, `buffer_len` and `emit`.
 //!
-//! Nothing here decides whether an advert is meant for us or believed: that is [`mod@crate::classify`]. Nothing here
-//! allocates, and no input panics: what does not fit is `None`.
+//! [`mod@crate::classify`] decides whether an advert is for us and accepted. Nothing here allocates, and no input
+//! panics: invalid input yields `None`.
 //!
-//! Start at [`frame`], which builds the frames the daemon sends from all the others, and at [`vrrp`].
+//! Start at [`frame`], which builds the daemon's frames from the other modules, and at [`vrrp`].
 
 pub mod ah;
 pub mod arp;
@@ -16,7 +16,7 @@ pub mod ipv6;
 pub mod ndisc;
 pub mod vrrp;
 
-/// Writes `octets` at `at`; `None`, with nothing written, when they do not fit.
+/// Writes `octets` at `at`; if they do not fit, writes nothing and returns `None`.
 pub(crate) fn put(buffer: &mut [u8], at: usize, octets: &[u8]) -> Option<()> {
     let end = at.checked_add(octets.len())?;
     buffer.get_mut(at..end)?.copy_from_slice(octets);

@@ -1,7 +1,7 @@
-//! Neighbor Advertisements of IPv6 (RFC 4861 §4.4), as a router announces its addresses with.
+//! Neighbor Advertisements of IPv6 (RFC 4861 §4.4), with which a router announces its addresses.
 //!
-//! Only the form with exactly one option, the target's link-layer address; the daemon never answers a solicitation
-//! itself, the kernel does.
+//! Only the form with exactly one option, the target's link-layer address; the kernel, not the daemon, answers
+//! solicitations.
 
 use core::net::Ipv6Addr;
 
@@ -15,7 +15,7 @@ pub const MESSAGE_LEN: usize = MESSAGE_LEN_U16 as usize;
 /// The same, as the length field of a header holds it.
 pub(crate) const MESSAGE_LEN_U16: u16 = 32;
 
-/// Where the fields are (RFC 4861 §4.4, §4.6.1).
+/// Offsets of the fields (RFC 4861 §4.4, §4.6.1).
 mod field {
     pub(super) const TYPE_CODE: usize = 0;
     pub(super) const CHECKSUM: usize = 2;
@@ -33,7 +33,7 @@ const TARGET_LINK_LAYER_ADDRESS: [u8; 2] = [2, 1];
 const ROUTER: u8 = 0x80;
 /// The answer to a solicitation.
 const SOLICITED: u8 = 0x40;
-/// Replaces what the receiver knows.
+/// Overrides the receiver's cache entry.
 const OVERRIDE: u8 = 0x20;
 
 /// A Neighbor Advertisement with the target's link-layer address.
@@ -43,11 +43,11 @@ pub struct NeighborAdvertRepr {
     pub router: bool,
     /// S: the answer to a solicitation.
     pub solicited: bool,
-    /// O: replaces what the receiver knows.
+    /// O: overrides the receiver's cache entry.
     pub overriding: bool,
-    /// The address it tells of.
+    /// The announced address.
     pub target: Ipv6Addr,
-    /// Where that address is.
+    /// The link-layer address of the target.
     pub link_layer_address: MacAddr,
 }
 
@@ -82,8 +82,7 @@ impl NeighborAdvertRepr {
         MESSAGE_LEN
     }
 
-    /// Writes the message from `source` to `destination` and says how long it is; `None` when the buffer is too
-    /// short.
+    /// Writes the message from `source` to `destination` and returns its length; `None` if the buffer is too short.
     pub fn emit(&self, source: Ipv6Addr, destination: Ipv6Addr, buffer: &mut [u8]) -> Option<usize> {
         let message = buffer.get_mut(..MESSAGE_LEN)?;
         let flag = |set, bit| if set { bit } else { 0 };

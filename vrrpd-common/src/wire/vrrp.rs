@@ -1,14 +1,14 @@
 //! The VRRP advertisement: version 2 (RFC 3768 §5.1, RFC 2338 §5.1) and version 3 (RFC 9568 §5.1) over both families.
 //!
 //! [`VrrpRepr`] is an advertisement to send, or one received in full. [`Message`] reads one from any [`Octets`], for
-//! [`mod@crate::classify`], and checks whether it is well-formed and undamaged, never whether it is ours or to be
-//! believed.
+//! [`mod@crate::classify`], and checks whether it is well-formed and undamaged, but not whether it is for us and
+//! accepted.
 //!
-//! The length of the payload is what the IP header says, never that of the frame, which may be padded. The message
-//! takes of it what its count of addresses asks for. Octets behind it are no part of the message: keepalived 2.4 with
-//! `auth_hmac` adds 28 (draft-cassen-vrrp-auth-hmac). Over IPv4 its checksum covers the message alone; over IPv6 the
-//! sender's kernel sums up the whole payload. So a checksum may cover the message, or the whole payload; the length in
-//! the pseudo-header is that of what it covers.
+//! The IP header determines the length of the payload, since the frame may be padded. The count of addresses determines
+//! the length of the message in it. Octets after the message do not belong to it: keepalived 2.4 with `auth_hmac` adds
+//! 28 (draft-cassen-vrrp-auth-hmac). Over IPv4 its checksum covers only the message; over IPv6 the sender's kernel
+//! computes it over the whole payload. So a checksum may cover the message or the whole payload; the pseudo-header has
+//! the length of the covered part.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -31,12 +31,13 @@ pub use repr::{Kind, VrrpRepr};
 pub const HEADER_LEN: usize = 8;
 /// Type 1, the only one (RFC 9568 §5.2.2).
 pub const TYPE_ADVERTISEMENT: u8 = 1;
-/// The most addresses that the count can say (RFC 9568 §5.2.5).
+/// Maximum number of addresses in the count field (RFC 9568 §5.2.5).
 pub const MAX_ADDRESSES: usize = 255;
-/// The most octets behind a message that its checksum may cover. With more, it has to cover the message alone.
+/// Maximum number of octets after a message that its checksum may cover. With more, the checksum has to cover only the
+/// message.
 pub const MAX_TRAILING: usize = 256;
 
-/// Where the fields are (RFC 9568 §5.1, RFC 3768 §5.1).
+/// Offsets of the fields (RFC 9568 §5.1, RFC 3768 §5.1).
 pub mod field {
     /// Version in the high nibble, type in the low one.
     pub const VERSION_TYPE: usize = 0;
@@ -44,7 +45,7 @@ pub mod field {
     pub const VRID: usize = 1;
     /// Priority.
     pub const PRIORITY: usize = 2;
-    /// How many addresses.
+    /// Number of addresses.
     pub const COUNT: usize = 3;
     /// Version 2: type of authentication.
     pub const AUTH_TYPE: usize = 4;
@@ -58,20 +59,20 @@ pub mod field {
     pub const ADDRESSES: usize = 8;
 }
 
-/// What the checksum of a version 3 message over IPv4 covers. RFC 9568 §5.2.8 says the message alone; senders written
-/// to RFC 5798 include a pseudo-header. Receipt takes either; over IPv6 the pseudo-header is always included, in
-/// version 2 never.
+/// Coverage of the checksum of a version 3 message over IPv4. In RFC 9568 §5.2.8 it is the message; senders that follow
+/// RFC 5798 include a pseudo-header. Both are accepted on receipt; the pseudo-header is always included over IPv6, and
+/// never in version 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ChecksumStyle {
-    /// As the installed base does.
+    /// The message and a pseudo-header, as in RFC 5798 and most implementations.
     #[default]
     WithPseudoHeader,
-    /// As RFC 9568 says.
+    /// Only the message, as in RFC 9568.
     MessageOnly,
 }
 
-/// Where adverts go, unless the user wants it otherwise (RFC 9568 §5.1.1.2, §5.1.2.2).
+/// The default destination of adverts (RFC 9568 §5.1.1.2, §5.1.2.2).
 pub const fn group(family: Family) -> IpAddr {
     match family {
         Family::Ipv4 => IpAddr::V4(ipv4::VRRP_GROUP),
@@ -84,22 +85,22 @@ pub const fn group(family: Family) -> IpAddr {
 pub enum PseudoHeader {
     /// Over IPv4 (RFC 5798 §5.2.8).
     Ipv4 {
-        /// From whom.
+        /// Source address.
         source: Ipv4Addr,
-        /// To whom.
+        /// Destination address.
         destination: Ipv4Addr,
     },
     /// Over IPv6 (RFC 8200 §8.1).
     Ipv6 {
-        /// From whom.
+        /// Source address.
         source: Ipv6Addr,
-        /// To whom.
+        /// Destination address.
         destination: Ipv6Addr,
     },
 }
 
 impl PseudoHeader {
-    /// Of an advert from one address to another; `None` if they are not of one family.
+    /// The pseudo-header of an advert between two addresses; `None` if they are of different families.
     pub const fn between(source: IpAddr, destination: IpAddr) -> Option<Self> {
         match (source, destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => Some(Self::Ipv4 { source, destination }),
@@ -117,7 +118,7 @@ impl PseudoHeader {
         }
     }
 
-    /// From whom.
+    /// Source address.
     #[inline(always)]
     pub const fn source(&self) -> IpAddr {
         match *self {
@@ -126,7 +127,7 @@ impl PseudoHeader {
         }
     }
 
-    /// To whom.
+    /// Destination address.
     #[inline(always)]
     pub const fn destination(&self) -> IpAddr {
         match *self {
@@ -150,12 +151,12 @@ impl PseudoHeader {
     }
 }
 
-/// A view over the first eight octets: nothing is checked yet.
+/// The first eight octets, unchecked.
 #[derive(Clone, Copy, Debug)]
 pub struct VrrpHeader([u8; HEADER_LEN]);
 
 impl VrrpHeader {
-    /// The header at `at`; `None` when it is not all there.
+    /// The header at `at`; `None` if the frame is too short.
     #[inline(always)]
     pub fn read<F: Octets + ?Sized>(frame: &F, at: usize) -> Option<Self> {
         frame.get(at).map(Self)
@@ -185,7 +186,7 @@ impl VrrpHeader {
         Priority(self.0[field::PRIORITY])
     }
 
-    /// How many addresses.
+    /// Number of addresses.
     #[inline(always)]
     pub const fn address_count(self) -> u8 {
         self.0[field::COUNT]
@@ -216,7 +217,7 @@ impl VrrpHeader {
         }
     }
 
-    /// The checksum, as it stands there.
+    /// The checksum in the header.
     #[inline(always)]
     pub const fn checksum(self) -> u16 {
         self.u16(field::CHECKSUM)
@@ -238,28 +239,28 @@ pub const fn message_len(version: Version, family: Family, count: usize) -> usiz
     }
 }
 
-/// All that is ever read of a message, before any of it is judged.
+/// Everything that is read of a message, before its checks.
 ///
-/// Reading comes first and in one go for the sake of the kernel's verifier, which follows every way through a program:
-/// what it does after a loop it does once for each number of turns, unless by then nothing depends on that number any
-/// more. Hence also that nothing here is left unset, not even when it is not `complete`.
+/// Everything is read first, for the kernel's verifier, which follows every path through a program: it checks the code
+/// after a loop once for each number of iterations, unless no state depends on that number by then. For the same reason
+/// all fields are set, even if the message is not `complete`.
 #[derive(Clone, Copy, Debug)]
 pub struct Message {
     header: VrrpHeader,
-    /// Whether the frame holds as many octets as the header asks for.
+    /// Whether the frame holds the number of octets that the header requires.
     complete: bool,
     /// Version 2 over IPv4: the authentication data.
     auth_data: [u8; Auth::DATA_LEN],
     addresses: AddressDigest,
     sum: Sum,
-    /// The sum over the octets behind the message that the checksum may cover.
+    /// The sum over the octets after the message that the checksum may cover.
     trailing: Sum,
-    /// Octets of the message and of these.
+    /// Octets of the message and of the covered octets after it.
     covered: usize,
 }
 
 impl Message {
-    /// What there is of a message at `at`, in a payload of `len` octets.
+    /// Reads the message at `at`, in a payload of `len` octets, as far as the frame goes.
     #[inline(always)]
     pub fn read<F: Octets + ?Sized>(frame: &F, at: usize, family: Family, len: usize) -> Self {
         let mut message = Self {
@@ -284,7 +285,7 @@ impl Message {
             message.auth_data = auth_data;
             own_len += Auth::DATA_LEN;
         }
-        // Before the addresses, since nothing depends on the number of its turns afterwards.
+        // Before the addresses, since nothing depends on the number of iterations afterwards.
         message.covered = own_len;
         let trailing = len.saturating_sub(own_len);
         if trailing <= MAX_TRAILING
@@ -298,7 +299,7 @@ impl Message {
         message
     }
 
-    /// Takes in `count` addresses from `at` on; `false` when they are not all there.
+    /// Reads `count` addresses from `at` on; returns `false` if the frame is too short.
     #[inline(always)]
     fn read_addresses<F: Octets + ?Sized>(
         &mut self,
@@ -307,7 +308,7 @@ impl Message {
         family: Family,
         count: usize,
     ) -> bool {
-        // The bound is a constant for the verifier; the count ends the loop.
+        // The verifier needs a constant bound; the count ends the loop.
         for done in 0..MAX_ADDRESSES {
             if done >= count {
                 break;
@@ -333,7 +334,7 @@ impl Message {
     }
 
     /// Whether this is an undamaged advertisement of `version` in a payload of `len` octets: version, type, count,
-    /// length, checksum, in this order (RFC 9568 §7.1, RFC 3768 §7.1). It has an address (RFC 9568 §5.2.5), unless it
+    /// length, checksum, in this order (RFC 9568 §7.1, RFC 3768 §7.1). It needs an address (RFC 9568 §5.2.5), unless it
     /// `may_be_empty`.
     #[inline(always)]
     pub fn check(
@@ -376,20 +377,21 @@ impl Message {
         self.header
     }
 
-    /// The authentication data; zeros unless it is version 2.
+    /// The authentication data; zeros unless the version is 2.
     #[inline(always)]
     pub const fn auth_data(&self) -> [u8; Auth::DATA_LEN] {
         self.auth_data
     }
 
-    /// Which addresses it announces.
+    /// The digest of its addresses.
     #[inline(always)]
     pub const fn addresses(&self) -> AddressDigest {
         self.addresses
     }
 }
 
-/// The checksum, with or without the pseudo-header as [`ChecksumStyle`] explains (RFC 9568 §5.2.8, RFC 3768 §5.3.8).
+/// Verifies the checksum, with or without the pseudo-header as [`ChecksumStyle`] describes (RFC 9568 §5.2.8, RFC 3768
+/// §5.3.8).
 #[inline(always)]
 fn check_sum(message: Sum, pseudo: Sum, version: Version, family: Family, got: u16) -> Result<(), Rejection> {
     let with_pseudo_header = message.plus(pseudo);
@@ -406,7 +408,7 @@ fn check_sum(message: Sum, pseudo: Sum, version: Version, family: Family, got: u
     Err(Reject::Checksum.because(u32::from(got), u32::from(sum.without_u16(got).checksum())))
 }
 
-/// A length as a [`Rejection`] holds it.
+/// Converts a length for a [`Rejection`].
 #[inline(always)]
 pub(crate) fn number(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)

@@ -279,8 +279,11 @@ mod tests {
             ("192.0.2.0/24 via 10.0.0.1 metric x", "column 34: invalid metric \"x\": expected a number"),
             ("192.0.2.0/24", "column 1: via or dev missing"),
             ("blackhole 192.0.2.0/24 dev eth0", "column 28: a route that drops packets"),
-            ("default nexthop via 10.0.0.1 weight 300", "column 37: a weight is 1 to 256"),
-            ("default via 10.0.0.1 nexthop via 10.0.0.2", "column 34: via and dev belong"),
+            ("default nexthop via 10.0.0.1 weight 300", "column 37: expected a weight of 1 to 256"),
+            (
+                "default via 10.0.0.1 nexthop via 10.0.0.2",
+                "column 34: with several next hops, via and dev belong",
+            ),
         ] {
             let wrong = read(text).expect_err(text).to_string();
             assert!(wrong.starts_with(error), "{text}: {wrong}");

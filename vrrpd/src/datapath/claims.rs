@@ -17,37 +17,38 @@ use crate::guardian::copies::Keeper;
 
 /// The programs, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/claims.bpf.o"));
-/// What runs on each frame that the interface sends, and on each that it receives.
+/// The programs for frames that the interface sends and receives.
 const OUT: (&str, Direction) = ("claims_out", Direction::Egress);
 pub(super) const IN: (&str, Direction) = ("claims_in", Direction::Ingress);
-/// The addresses.
+/// The map of addresses.
 const ADDRESSES: &str = "OWNED";
 
-/// What is to be said.
+/// The addresses that one router claims on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The interface, by number.
+    /// Index of the interface.
     pub index: u32,
     /// The MAC address that the addresses have: that of the virtual router, or of the interface beside that has them.
     pub mac: MacAddr,
     /// The addresses, at most 256.
     pub addresses: Vec<IpAddr>,
-    /// The interface has the addresses too, so it asks in their name, and the answers are for it as well.
+    /// The interface has the addresses too, so it sends ARP requests from them, and receives the answers.
     pub asks: bool,
 }
 
-/// The classifiers on one interface, for one virtual router; dropping them takes them away. If we die, the kernel does, from
-/// 6.6 on; before, they stay until [`classifier::remove_left`].
+/// The classifiers on one interface, for one virtual router; dropping it detaches them. If the daemon dies, the kernel
+/// detaches them from Linux 6.6 on; before, they stay until [`classifier::remove_left`].
 pub struct Claims {
     _classifiers: Vec<Classifier>,
     _ebpf: Ebpf,
 }
 
 impl Claims {
-    /// Puts them on the interface for a router, `eth0/51`. The kernel waits for all processors with each step: call it aside.
+    /// Attaches them to the interface for a router, such as `eth0/51`. Each step waits for an RCU grace period: call
+    /// this in another thread.
     ///
     /// # Errors
-    /// Why that is not possible: rights are missing for one.
+    /// Why they cannot be attached, such as missing capabilities.
     pub fn attach(router: &str, claim: &Claim, keeper: &Keeper) -> Result<Self, Refusal> {
         aside(|| Self::load(router, claim, keeper)).map_err(for_want_of_rights)
     }
@@ -55,7 +56,7 @@ impl Claims {
     fn load(router: &str, claim: &Claim, keeper: &Keeper) -> Result<Self, Refusal> {
         let [a, b, c, d, e, f] = claim.mac.0;
         let mut ebpf = EbpfLoader::new()
-            // The loader has read the types of the kernel, of which this needs nothing.
+            // The programs do not need the kernel's BTF types.
             .btf(None)
             .override_global("VIRTUAL_MAC", &[a, b, c, d, e, f, 0, 0], true)
             .load(OBJECT)
@@ -75,7 +76,7 @@ impl Claims {
     }
 }
 
-/// An address as the programs know it: an IPv4 one as `::ffff:a.b.c.d`.
+/// The key of an address in the map: an IPv4 address is `::ffff:a.b.c.d`.
 fn key(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().octets(),

@@ -1,5 +1,5 @@
-//! A classifier on an interface: the kernel runs a program on every frame in one direction. That is a link (`tcx`) from
-//! Linux 6.6 on, which goes with the process, and a filter of the qdisc `clsact` before.
+//! A classifier on an interface: the kernel runs a program on every frame in one direction. It is a link (`tcx`) from
+//! Linux 6.6 on, which the kernel removes with the process; before, it is a filter of the qdisc `clsact`.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,28 +15,28 @@ use super::refusal::Refusal;
 use crate::guardian::copies::{Keeper, Kept};
 use crate::sys::bpf::{self, Attached};
 
-/// Which frames a classifier sees.
+/// Direction of the frames of a classifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
-    /// Those that the interface receives.
+    /// Received frames.
     Ingress,
-    /// Those that it sends.
+    /// Sent frames.
     Egress,
 }
 
-/// A classifier on an interface; dropping it takes it off.
+/// A classifier on an interface; dropping it detaches it.
 #[derive(Debug)]
 #[expect(dead_code, reason = "held for what dropping them does")]
 pub(super) enum Classifier {
-    /// If we die, the kernel takes it off.
+    /// If the daemon dies, the kernel detaches it.
     Link(Kept<Attached>),
-    /// If we die, it stays until [`remove_left`].
+    /// If the daemon dies, it stays until [`remove_left`].
     Filter(Filter),
 }
 
 impl Classifier {
-    /// Loads this program of the object and puts it on the interface of this number, before all others that are there.
-    /// `name` says what it is for, and is by what a leftover is known.
+    /// Loads a program of the object and attaches it to the interface with this index, before all other classifiers.
+    /// `name` states its purpose and identifies leftovers.
     pub(super) fn attach(
         ebpf: &mut Ebpf,
         program: &'static str,
@@ -58,7 +58,7 @@ impl Classifier {
         };
         match bpf::attach(program, index, hook, bpf::TCX_FIRST) {
             Ok(link) => Ok(Self::Link(keeper.keep(link))),
-            // A kernel before 6.6 does not know links of this kind.
+            // Kernels before 6.6 do not support tcx links.
             Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
                 Filter::put(program, index, direction, name).map(Self::Filter).map_err(Refusal::of_attaching)
             }
@@ -67,19 +67,19 @@ impl Classifier {
     }
 }
 
-/// What the filter of a router is called.
+/// Name of the filter of a router.
 pub(super) fn name_of(router: &str) -> String {
     format!("vrrpd {router}")
 }
 
-/// Takes off what a killed daemon left of these routers, on every interface; returns the numbers of those that
-/// had something.
+/// Detaches the classifiers that a killed daemon left for these routers, on every interface; returns the indexes of
+/// interfaces that had some.
 pub fn remove_left(routers: &BTreeSet<String>) -> BTreeSet<u32> {
     let names = routers.iter().map(|router| name_of(router)).collect();
     or_warn(clsact::remove_left(&names))
 }
 
-/// Takes off what a killed daemon left under this name on an interface; says whether there was something.
+/// Detaches the classifiers that a killed daemon left under this name on an interface; returns whether it had some.
 pub(super) fn remove_left_on(index: u32, name: &str) -> bool {
     or_warn(clsact::remove_left_on(index, name))
 }

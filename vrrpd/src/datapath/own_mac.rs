@@ -1,5 +1,5 @@
-//! Frames to the MAC address that an interface had before it got a virtual one: a classifier in the kernel has IP take
-//! them in. Hosts that know the old address, or were told of it by hand, so do not lose the machine.
+//! Frames to the MAC address that an interface had before it got a virtual one: a classifier in the kernel makes IP
+//! accept them. So the machine stays reachable for hosts that cached the old address or have a static entry for it.
 
 use std::fmt;
 
@@ -13,23 +13,24 @@ use crate::guardian::copies::Keeper;
 
 /// The program, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/own_mac.bpf.o"));
-/// The program, and its filter in kernels before 6.6. One daemon at a time replaces the address of an interface.
+/// Name of the program, and of its filter in kernels before 6.6. Only one daemon at a time replaces the address of an
+/// interface.
 pub(super) const NAME: &str = "own_mac";
 
-/// The classifier on one interface; dropping it takes it away. If we crash, the kernel does, from 6.6 on; before, it stays
-/// until [`remove_left`].
+/// The classifier on one interface; dropping it detaches it. If the daemon crashes, the kernel detaches it from Linux
+/// 6.6 on; before, it stays until [`remove_left`].
 pub struct OwnMacFrames {
     _classifier: Classifier,
     _ebpf: Ebpf,
 }
 
 impl OwnMacFrames {
-    /// Has the interface take in what is for its own MAC address.
+    /// Makes the interface accept frames to its own MAC address.
     fn attach(wanted: &OwnMacWanted) -> Result<Self, Refusal> {
         let OwnMacWanted { index, mac, keeper } = wanted;
         let [a, b, c, d, e, f] = mac.0;
         let mut ebpf = EbpfLoader::new()
-            // The loader has read the types of the kernel, of which this needs nothing.
+            // The program does not need the kernel's BTF types.
             .btf(None)
             .override_global("OWN_MAC", &[a, b, c, d, e, f, 0, 0], true)
             .load(OBJECT)
@@ -39,39 +40,39 @@ impl OwnMacFrames {
     }
 }
 
-/// What an interface is to take in from now on. The kernel waits for all processors with each step.
+/// A change of the frames that an interface accepts. Each step waits for an RCU grace period.
 #[derive(Debug)]
 pub struct OwnMacChange {
-    /// Goes first.
+    /// The classifier to detach first.
     pub before: Option<OwnMacFrames>,
-    /// Comes then.
+    /// The classifier to attach then.
     pub wanted: Option<OwnMacWanted>,
 }
 
-/// What an interface is to take in.
+/// A classifier to attach.
 #[derive(Debug)]
 pub struct OwnMacWanted {
-    /// The interface's number.
+    /// Index of the interface.
     pub index: u32,
-    /// The address of the frames.
+    /// Destination MAC address of the frames.
     pub mac: MacAddr,
-    /// Holds a copy of what the kernel is slow to let go of.
+    /// Makes the guardian hold a copy of the descriptor, since the last close of it is slow.
     pub keeper: Keeper,
 }
 
-/// What came of it.
+/// Result of the change.
 #[derive(Debug)]
 pub struct OwnMacChanged {
-    /// On the interface of this number,
+    /// Index of the interface.
     pub index: u32,
-    /// for this MAC address,
+    /// Destination MAC address of the frames.
     pub mac: MacAddr,
-    /// this, or why not.
+    /// The attached classifier, or the reason of the failure.
     pub frames: Result<OwnMacFrames, Refusal>,
 }
 
 impl OwnMacChange {
-    /// Makes the change; `None` when nothing was wanted.
+    /// Makes the change; returns `None` if there is no classifier to attach.
     pub fn carry_out(self) -> Option<OwnMacChanged> {
         let Self { before, wanted } = self;
         drop(before);
@@ -81,7 +82,7 @@ impl OwnMacChange {
     }
 }
 
-/// Takes away the classifier that a killed daemon left on this interface; says whether there was one.
+/// Detaches the classifier that a killed daemon left on this interface; returns whether it had one.
 pub fn remove_left(index: u32) -> bool {
     classifier::remove_left_on(index, NAME)
 }

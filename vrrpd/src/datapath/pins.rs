@@ -33,29 +33,29 @@ use crate::trust::{self, Distrust};
 
 const BPFFS: &str = "/sys/fs/bpf";
 pub(super) const OURS: &str = "/sys/fs/bpf/vrrpd";
-/// Its name in [`BPFFS`].
+/// Name of our directory in [`BPFFS`].
 const OUR_NAME: &str = "vrrpd";
-/// Between the interface and the process in the name of a directory of a classifier's pins. No interface has it in its name.
+/// Separates interface and process in the directory name of a classifier's pins. Interface names do not contain it.
 const OF_PROCESS: char = ':';
 const RECORDS: &str = "records";
 const REJECTS: &str = "rejects";
-/// What is pinned of an interface.
+/// The pinned maps of an interface.
 pub(super) const PINS: [&str; 2] = [RECORDS, REJECTS];
-/// How long another process may take over its pins: the loop may wait for this.
+/// Maximum wait for another process that changes pins: the event loop may be blocked for this long.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// The pins of one interface; they go when this is dropped.
+/// The pins of one interface; dropping this removes them.
 #[derive(Debug)]
 pub struct Pins {
     dir: PathBuf,
 }
 
-/// Held by who makes pins or removes those of others. It is the file system's root that is locked, which stays.
+/// Lock for making pins and removing those of others. It locks the root of the file system, which is permanent.
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "held until it is dropped")] Flock<File>);
 
 impl Lock {
-    /// Takes it, and waits for a moment if need be: a process that stands still must not keep others from starting.
+    /// Takes the lock, waiting up to `patience`: a stopped process must not keep others from starting.
     pub(super) fn take(patience: Duration) -> io::Result<Self> {
         let until = clock::now() + patience;
         let mut root = File::open(BPFFS)?;
@@ -70,57 +70,57 @@ impl Lock {
     }
 }
 
-/// Why maps are not pinned.
+/// Reason why maps are not pinned.
 #[derive(Debug, Error)]
 pub enum PinError {
-    /// The file system for it cannot be mounted.
+    /// The BPF file system cannot be mounted.
     #[error("{BPFFS}: {0}")]
     Mount(io::Error),
     /// Another process makes or removes pins, or holds the lock.
     #[error("{BPFFS}: another vrrpd is using it: {0}")]
     Locked(io::Error),
-    /// The network namespace cannot be told.
+    /// The network namespace cannot be determined.
     #[error(transparent)]
     Namespace(io::Error),
-    /// Another user could exchange the directory.
+    /// Another user could replace the directory.
     #[error(transparent)]
     Distrust(#[from] Distrust),
-    /// Something else has the place of the directory.
+    /// The path of the directory is something else.
     #[error("{}: is not a directory", .0.display())]
     NotADirectory(PathBuf),
-    /// What is pinned in the directory cannot be removed.
+    /// Old pins in the directory cannot be removed.
     #[error("{}: {error}", dir.display())]
     Left {
         /// The directory.
         dir: PathBuf,
-        /// Why.
+        /// The cause.
         error: io::Error,
     },
-    /// The kernel does not pin the map.
+    /// The kernel refuses to pin the map.
     #[error("{}: {error}", path.display())]
     Refused {
         /// The pin.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         error: aya::pin::PinError,
     },
 }
 
-/// Why pinned maps cannot be read.
+/// Reason why pinned maps cannot be read.
 #[derive(Debug, Error)]
 pub enum UnreadableError {
     /// Another user could have pinned them.
     #[error(transparent)]
     Distrust(#[from] Distrust),
-    /// They are laid out in another way than ours.
+    /// Their layout has another version.
     #[error("{interface}: what the kernel knows is written down by another version of vrrpd")]
     OtherVersion {
-        /// The interface whose maps they are.
+        /// The interface of the maps.
         interface: String,
     },
 }
 
-/// What another process sees of an interface.
+/// The pinned maps of an interface, as opened by another process.
 pub struct Pinned {
     /// The interface's name.
     pub interface: String,
@@ -139,8 +139,8 @@ impl fmt::Debug for Pinned {
 }
 
 impl Pins {
-    /// Pins the maps of an interface. An interface has one XDP program, so pins of one that are there already were left by a
-    /// crash; classifiers have pins for each process.
+    /// Pins the maps of an interface. An interface has one XDP program, so its existing pins were left by a crash;
+    /// classifiers have pins for each process.
     ///
     /// # Errors
     /// See [`PinError`].
@@ -150,7 +150,7 @@ impl Pins {
         let _ = directory().map(|namespace| remove_left(&namespace, interface));
         let name = match tier {
             Tier::Native | Tier::Generic => file_name(interface),
-            // Others may have theirs on the interface too.
+            // Other processes may have pins for the interface, too.
             Tier::Tcx => format!("{}{OF_PROCESS}{}", file_name(interface), std::process::id()),
         };
         let pins = Self { dir: make_directory(&name)? };
@@ -170,7 +170,7 @@ impl Pins {
 
 impl Drop for Pins {
     fn drop(&mut self) {
-        // What does not go stays for the next start; directories that others still use are not empty.
+        // The next start removes remaining pins; directories in use by others are not empty.
         for name in PINS {
             let _ = fs::remove_file(self.dir.join(name));
         }
@@ -182,7 +182,7 @@ impl Drop for Pins {
     }
 }
 
-/// Everything that is pinned for this network namespace, or why it cannot be read.
+/// All pinned maps of this network namespace, or the reasons why they cannot be read.
 pub fn pinned() -> Vec<Result<Pinned, UnreadableError>> {
     let Ok(directory) = directory() else { return Vec::new() };
     match trust::resolve(&directory) {
@@ -194,7 +194,7 @@ pub fn pinned() -> Vec<Result<Pinned, UnreadableError>> {
 }
 
 impl Pinned {
-    /// The routers of this interface as the kernel knows them at `now`.
+    /// The routers of this interface according to the kernel at `now`.
     pub fn routers(&self, now: Instant) -> Vec<(Family, Vrid, KernelReport)> {
         let shared = self.rejects.get(&self.index, 0).unwrap_or_default();
         let of_interface = self.used().filter(|record| record.interface == self.index);
@@ -205,13 +205,13 @@ impl Pinned {
         routers.collect()
     }
 
-    /// Whether a program is there that could write the records: with a daemon that is killed its programs go, and its pins
-    /// stay. What cannot be told counts as there.
+    /// Whether a program exists that could write the records: when a daemon is killed, its programs are removed, but
+    /// its pins stay. Also true if that cannot be determined.
     pub fn has_program(&self) -> bool {
         maps_in_use().map_or(true, |used| used.contains(&self.map))
     }
 
-    /// Whether the records are laid out as we know them.
+    /// Whether the layout of the records has our version.
     fn is_of_this_version(&self) -> bool {
         self.used().all(|record| record.abi == ABI_VERSION)
     }
@@ -225,7 +225,7 @@ impl Pinned {
 }
 
 impl KernelReport {
-    /// Of a record that no program writes any more: nobody waits for anything.
+    /// Clears the deadlines of a record that no program writes any more.
     pub fn without_program(&mut self) {
         self.program = false;
         self.timer_armed = false;
@@ -261,7 +261,7 @@ fn report(record: &RouterRecord, shared: &KernelCounters, now: Instant) -> Kerne
     }
 }
 
-/// `None`: nothing is there, or it is going right now.
+/// Returns `None` if the pins do not exist or are being removed.
 fn open(dir: &Path) -> Option<Result<Pinned, UnreadableError>> {
     let interface = interface_name(&dir.file_name()?.to_string_lossy());
     let refusal = || Some(Err(UnreadableError::OtherVersion { interface: interface.clone() }));
@@ -278,17 +278,17 @@ fn open(dir: &Path) -> Option<Result<Pinned, UnreadableError>> {
     if pinned.is_of_this_version() { Some(Ok(pinned)) } else { refusal() }
 }
 
-/// The network namespace that we are in, by the kernel's number.
+/// The inode of this process's network namespace.
 pub fn namespace() -> io::Result<u64> {
     Ok(fs::metadata("/proc/thread-self/ns/net")?.ino())
 }
 
-/// The one that another process is in.
+/// The inode of another process's network namespace.
 pub fn namespace_of(process: i32) -> io::Result<u64> {
     Ok(fs::metadata(format!("/proc/{process}/ns/net"))?.ino())
 }
 
-/// Makes a directory for the pins of an interface: what another user has put in its place, or made a link, is refused.
+/// Makes a directory for the pins of an interface; refuses a symbolic link or a directory of another user.
 fn make_directory(name: &str) -> Result<PathBuf, PinError> {
     let namespace = namespace().map_err(PinError::Namespace)?.to_string();
     let mut dir = trust::resolve(Path::new(BPFFS))?;
@@ -305,7 +305,8 @@ fn directory() -> io::Result<PathBuf> {
     Ok(Path::new(OURS).join(namespace()?.to_string()))
 }
 
-/// The file system allows no dots in names, VLAN interfaces have one; a comma is what no interface of theirs has.
+/// The BPF file system does not allow dots, which names of VLAN interfaces contain; a comma is not used in interface
+/// names.
 fn file_name(interface: &str) -> String {
     interface.replace('.', ",")
 }
@@ -315,7 +316,7 @@ fn interface_name(file: &str) -> String {
     name.replace(',', ".")
 }
 
-/// Removes what processes that are gone have left of an interface, in the directory of a namespace.
+/// Removes the pins that ended processes left for an interface, in the directory of a namespace.
 fn remove_left(namespace: &Path, interface: &str) {
     if !is_our_directory(namespace) {
         return;
@@ -329,18 +330,18 @@ fn remove_left(namespace: &Path, interface: &str) {
     if left.is_empty() {
         return;
     }
-    // What cannot be told is left alone.
+    // Nothing is removed if that cannot be determined.
     let Ok(used) = maps_in_use() else { return };
     left.iter().filter(|dir| is_nobodys(dir, &used)).for_each(|dir| remove_pins(dir));
 }
 
-/// Whether it is a directory, no link to one, of this process's user: in others nothing is removed.
+/// Whether it is a directory of this process's user and not a symbolic link: nothing is removed in others.
 fn is_our_directory(path: &Path) -> bool {
     let us = nix::unistd::geteuid().as_raw();
     fs::symlink_metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == us)
 }
 
-/// Whether every pin in a directory is there to be read and in no program's use.
+/// Whether every pin in a directory can be read and is not in use by a program.
 pub(super) fn is_nobodys(dir: &Path, used: &BTreeSet<u32>) -> bool {
     PINS.iter().all(|pin| match MapInfo::from_pin(dir.join(pin)) {
         Ok(map) => !used.contains(&map.id()),
@@ -348,7 +349,7 @@ pub(super) fn is_nobodys(dir: &Path, used: &BTreeSet<u32>) -> bool {
     })
 }
 
-/// Removes the pins in a directory, and it.
+/// Removes a directory and its pins.
 pub(super) fn remove_pins(dir: &Path) {
     for pin in PINS {
         let _ = fs::remove_file(dir.join(pin));

@@ -1,27 +1,27 @@
-//! Which of the capabilities that a program in the kernel takes this process lacks: the kernel itself says no more than
-//! "not permitted", or finds fault with the program.
+//! The capabilities for programs in the kernel that this process lacks: the kernel itself reports only "not permitted",
+//! or rejects the program.
 
 use std::fs;
 
-/// A capability by its number (`linux/capability.h`) and its name.
+/// A capability: its number (`linux/capability.h`) and name.
 type Capability = (u32, &'static str);
 
 const NET_ADMIN: Capability = (12, "CAP_NET_ADMIN");
 const NET_RAW: Capability = (13, "CAP_NET_RAW");
-/// What a program in the kernel takes.
+/// Capabilities for programs in the kernel.
 const FOR_PROGRAMS: [Capability; 3] = [(39, "CAP_BPF"), (38, "CAP_PERFMON"), NET_ADMIN];
-/// What addresses and packet sockets take.
+/// Capabilities for addresses and packet sockets.
 const TO_START: [Capability; 2] = [NET_ADMIN, NET_RAW];
-/// `CAP_SYS_ADMIN` stands for each of them.
+/// `CAP_SYS_ADMIN` includes each of them.
 const SYS_ADMIN: Capability = (21, "CAP_SYS_ADMIN");
 
-/// What this process lacks to change interfaces and to open packet sockets: `CAP_NET_RAW is missing`. `None` too if that
-/// cannot be told.
+/// The missing capabilities for changing interfaces and opening packet sockets: `CAP_NET_RAW is missing`. Also `None`
+/// if that cannot be determined.
 pub fn missing_to_start() -> Option<String> {
     are_missing(&missing(|set| lacks(set, &TO_START)))
 }
 
-/// What this process lacks to load programs into the kernel. `None` too if that cannot be told.
+/// The missing capabilities for loading programs into the kernel. Also `None` if that cannot be determined.
 pub(super) fn missing_for_programs() -> Option<String> {
     are_missing(&missing(for_programs))
 }
@@ -43,13 +43,13 @@ fn are_missing(names: &[&str]) -> Option<String> {
     }
 }
 
-/// The set in force.
+/// The effective set.
 fn effective(status: &str) -> Option<u64> {
     let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(set.trim(), 16).ok()
 }
 
-/// Those of the capabilities that are not in the set.
+/// The wanted capabilities that are not in the set.
 fn lacks(set: u64, wanted: &[Capability]) -> Vec<&'static str> {
     wanted.iter().filter(|(number, _)| set >> number & 1 == 0).map(|(_, name)| *name).collect()
 }

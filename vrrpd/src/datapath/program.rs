@@ -1,7 +1,7 @@
-//! The program of the data path, loaded into the kernel, and on no interface unless one waits for it.
+//! The program of the data path, loaded into the kernel, and attached to an interface when one needs it.
 //!
-//! Loading takes the kernel's verifier some ten milliseconds, longer than a Backup waits for a master that says something
-//! every 10 ms. So once the daemon takes part it is done in a thread of its own.
+//! The verifier takes some ten milliseconds, longer than the master-down time of a Backup whose master advertises every
+//! 10 ms. So once the daemon takes part, programs are loaded in another thread.
 
 use std::fmt;
 use std::fs;
@@ -21,10 +21,10 @@ use crate::config::Datapath;
 use crate::guardian::copies::Keeper;
 use crate::sys::{bpf, memory};
 
-/// The program for XDP, and as a classifier, built by `cargo xtask ebpf`; `build.rs` says where they are.
+/// The program for XDP, and as a classifier, built by `cargo xtask ebpf`; `build.rs` sets the path.
 static XDP_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/vrrpd.bpf.o"));
 static TCX_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/tcx.bpf.o"));
-/// What runs on each frame.
+/// The program that runs on each frame.
 pub(super) const PROGRAM: &str = "vrrpd";
 /// What runs when it is asked to.
 pub(super) const COMMANDS: &str = "vrrpd_command";
@@ -33,12 +33,12 @@ const PLACES: [&str; 5] = ["INDEX", "ROUTERS", "RECORDS", "REJECTS", "STATIONS"]
 
 /// The program, in an object that has room for the routers of an interface.
 pub struct Loaded {
-    /// For what it was loaded.
+    /// The data path this program was loaded for.
     wanted: Datapath,
     room: Room,
     /// Where it is already, if it is.
     attachment: Option<Attachment>,
-    /// Holds a copy of that.
+    /// Makes the guardian hold a copy of the descriptor, since the last close of it is slow.
     keeper: Keeper,
 }
 
@@ -48,23 +48,23 @@ impl Loaded {
         Self { wanted, room, attachment: None, keeper }
     }
 
-    /// Puts the program on the interface of this number: drivers may take long over it.
+    /// Attaches the program to the interface with this index, which takes some drivers long.
     pub fn onto(mut self, index: u32) -> Result<Self, Refusal> {
         self.attachment = Some(self.attach(index)?);
         Ok(self)
     }
 
-    /// For which data path it was loaded.
+    /// The data path this program was loaded for.
     pub const fn wanted(&self) -> Datapath {
         self.wanted
     }
 
-    /// The number of the interface that it is on.
+    /// Index of the interface that the program is attached to.
     pub fn interface(&self) -> Option<u32> {
         self.attachment.as_ref().map(Attachment::interface)
     }
 
-    /// Takes it off.
+    /// Detaches the program.
     pub fn off(&mut self) {
         self.attachment = None;
     }

@@ -16,7 +16,7 @@ use vrrpd_common::wire::{ethernet, ipv4, ipv6};
 use super::readiness::{Readiness, Source};
 use crate::sys::packet::{FilterInstruction, Inbox, PacketSocket, jump, statement};
 
-/// Which packets a socket takes.
+/// The packets that a socket receives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Takes {
     /// Adverts to VRRP's group.
@@ -30,12 +30,12 @@ pub struct Takes {
 }
 
 impl Takes {
-    /// Whether it takes any.
+    /// Whether it receives any.
     pub fn any(self) -> bool {
         self != Self::default()
     }
 
-    /// Whether it takes all that `wanted` takes.
+    /// Whether it receives all packets of `wanted`.
     const fn includes(self, wanted: Self) -> bool {
         (self.group || !wanted.group)
             && (self.other_groups || !wanted.other_groups)
@@ -52,7 +52,7 @@ pub struct RawPath {
 }
 
 impl RawPath {
-    /// Opens the socket on the interface `index` for these packets, and watches it under this number.
+    /// Opens the socket on the interface with this index for these packets, and watches it under this number.
     pub fn open(
         index: u32,
         family: Family,
@@ -66,17 +66,17 @@ impl RawPath {
         Ok(Self { socket: readiness.watch(socket, number)?, takes })
     }
 
-    /// Whether it takes all these packets.
+    /// Whether it receives all these packets.
     pub fn takes(&self, wanted: Takes) -> bool {
         self.takes.includes(wanted)
     }
 
-    /// The frames that are there, as many as there is room for.
+    /// Reads the waiting frames, as many as fit.
     pub fn receive(&self, inbox: &mut Inbox) -> io::Result<()> {
         self.socket.receive(inbox)
     }
 
-    /// Says whether all frames were taken; if not, the socket is ready again.
+    /// Records whether all frames were read; if not, the socket is ready again.
     pub fn was_read(&self, all: bool) {
         self.socket.was_read(all);
     }
@@ -88,23 +88,23 @@ impl AsFd for RawPath {
     }
 }
 
-/// Loads what stands at an octet of the frame.
+/// Loads a value at an offset of the frame.
 const fn load(size: u32, at: usize) -> FilterInstruction {
     #[expect(clippy::cast_possible_truncation, reason = "no header is that long")]
     statement(BPF_LD | size | BPF_ABS, at as u32)
 }
 
-/// Jumps over `miss` instructions unless the value loaded last is `k`.
+/// Jumps over `miss` instructions unless the loaded value is `k`.
 const fn unless(k: u32, miss: u8) -> FilterInstruction {
     jump(BPF_JMP | BPF_JEQ | BPF_K, k, 0, miss)
 }
 
-/// Ends the filter: takes the frame, or ignores it.
+/// Ends the filter: accepts or ignores the frame.
 const fn verdict(takes: bool) -> FilterInstruction {
     statement(BPF_RET | BPF_K, if takes { u32::MAX } else { 0 })
 }
 
-/// Goes on with `then` if the octet at `at` is `protocol`, behind it if not.
+/// Executes `then` if the octet at `at` is `protocol`, and otherwise skips it.
 fn if_protocol(at: usize, protocol: u8, then: Vec<FilterInstruction>) -> Vec<FilterInstruction> {
     let over = u8::try_from(then.len()).unwrap_or(u8::MAX);
     [load(BPF_B, at), unless(u32::from(protocol), over)].into_iter().chain(then).collect()
@@ -126,7 +126,8 @@ fn filter_ipv4(takes: Takes) -> Vec<FilterInstruction> {
     let protocol = header + ipv4::field::PROTOCOL;
     let mut filter = if_protocol(protocol, ipv4::PROTOCOL_VRRP, to);
     if takes.authenticated {
-        // What is in the Authentication Header stands in its first octet, behind an IPv4 header with or without options.
+        // The first octet of the Authentication Header, after an IPv4 header with or without options, has the protocol
+        // of its content.
         #[expect(clippy::cast_possible_truncation, reason = "no header is that long")]
         let next_header = [
             statement(BPF_LDX | BPF_B | BPF_MSH, header as u32),
@@ -141,7 +142,7 @@ fn filter_ipv4(takes: Takes) -> Vec<FilterInstruction> {
     filter
 }
 
-/// VRRP; over IPv6 it has no Authentication Header here.
+/// VRRP; Authentication Headers are not supported over IPv6.
 fn filter_ipv6(takes: Takes) -> Vec<FilterInstruction> {
     let header = ethernet::HEADER_LEN;
     let [first, second, .., last] = ipv6::VRRP_GROUP.segments();
@@ -172,7 +173,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether the kernel lets a packet of this protocol to this address through: it filters what comes to any socket.
+    /// Whether the kernel delivers a packet of this protocol to this address: it applies the filter to any socket.
     fn passes(takes: Takes, to: &str, protocol: u8, payload: &[u8]) -> bool {
         let (sender, receiver) = UnixDatagram::pair().expect("two sockets");
         receiver.set_nonblocking(true).expect("it is open");

@@ -1,12 +1,11 @@
-//! Waiting for any of many sockets at once, with one system call.
+//! Waits for many sockets at once, with one system call.
 //!
-//! Each [`Source`] is in the runtime's own set of descriptors. When something arrives, the runtime wakes the waker of that source,
-//! which notes its number; so the loop looks at those sockets alone that have something, however many there are.
+//! Each [`Source`] is registered with the runtime's epoll set. When data arrives, the runtime wakes the waker of that
+//! source, which records its number; so the loop reads only the sockets with data, regardless of their number.
 //!
-//! The kernel tells once that something has arrived. After reading a source, call [`Source::was_read`]: only then is it ready
-//! again. What arrives after the last read is not lost, since the runtime asks the kernel only while the loop waits: the
-//! runtime has one thread, and nothing between a read and `was_read` waits. A source may be ready although nothing has
-//! arrived.
+//! The kernel reports each arrival once (edge-triggered). After reading a source, call [`Source::was_read`]: it is not
+//! ready again before. Data that arrives after the last read is not lost: the runtime polls only while the loop waits,
+//! it has one thread, and there is no await between a read and `was_read`. A source may be ready without data.
 
 use std::future::poll_fn;
 use std::io;
@@ -20,7 +19,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::sys::watch::{self, Owner, Watched};
 
-/// Which sources have something to read.
+/// The sources that are ready.
 #[derive(Debug, Default)]
 pub struct Readiness(Arc<Shared>);
 
@@ -29,20 +28,20 @@ struct Shared(Mutex<Woken>);
 
 #[derive(Debug, Default)]
 struct Woken {
-    /// The sources that are ready, in order; one may be there twice.
+    /// The ready sources, in order; one may occur twice.
     numbers: Vec<u64>,
-    /// The loop, while it waits.
+    /// Waker of the loop, while it waits.
     waiting: Option<Waker>,
 }
 
-/// A descriptor that is watched until this is dropped.
+/// A descriptor, watched until this is dropped.
 #[derive(Debug)]
 pub struct Source<T: Owner> {
     watched: AsyncFd<Watched<T>>,
     bell: Arc<Bell>,
 }
 
-/// Notes that a source is ready.
+/// Records that a source is ready.
 #[derive(Debug)]
 struct Bell {
     number: u64,
@@ -50,15 +49,15 @@ struct Bell {
 }
 
 impl Readiness {
-    /// Watches a descriptor under this number for something to read.
+    /// Watches a descriptor for reading under this number.
     ///
     /// # Errors
-    /// The descriptor cannot be watched, or is being watched already.
+    /// The descriptor cannot be watched, or is already watched.
     pub fn watch<T: Owner>(&self, inner: T, number: u64) -> io::Result<Source<T>> {
         self.watch_for(inner, number, Interest::READABLE)
     }
 
-    /// Watches a descriptor also for room to write, which [`Source::wants_room`] asks for.
+    /// Watches a descriptor for reading and, on [`Source::wants_room`], for writing.
     ///
     /// # Errors
     /// As for [`Readiness::watch`].
@@ -73,13 +72,13 @@ impl Readiness {
         Ok(source)
     }
 
-    /// A waker that makes this number ready, for something that is not a descriptor.
+    /// A waker that makes this number ready, for events without a descriptor.
     pub fn waker(&self, number: u64) -> Waker {
         Waker::from(Arc::new(Bell { number, shared: Arc::clone(&self.0) }))
     }
 
-    /// Waits until something can be read, and adds the numbers of the ready sources to `numbers`. A number may be
-    /// that of a source that is gone.
+    /// Waits until a source is ready, and adds the numbers of the ready sources to `numbers`. A number may belong to a
+    /// source that was dropped.
     pub async fn ready(&self, numbers: &mut Vec<u64>) {
         poll_fn(|context| {
             let mut woken = self.0.woken();
@@ -100,7 +99,7 @@ impl Readiness {
 }
 
 impl<T: Owner> Source<T> {
-    /// Says that this was read, and whether all was taken that was there. If something is left, the source is ready again.
+    /// Records that the source was read, and whether all data was read. If not, the source is ready again.
     pub fn was_read(&self, all: bool) {
         let waker = self.waker();
         if all
@@ -111,7 +110,7 @@ impl<T: Owner> Source<T> {
         self.wait_to_read();
     }
 
-    /// Is ready as well when there is room to write again, which there was not just now.
+    /// Makes the source ready when it can be written again; call it after a write that would have blocked.
     pub fn wants_room(&self) {
         let waker = self.waker();
         let mut context = Context::from_waker(&waker);
@@ -123,7 +122,7 @@ impl<T: Owner> Source<T> {
         }
     }
 
-    /// Has the bell ring when there is something to read; at once if there is.
+    /// Wakes the bell when the source is readable, which may be at once.
     fn wait_to_read(&self) {
         if self.watched.poll_read_ready(&mut Context::from_waker(&self.waker())).is_ready() {
             self.bell.ring();
@@ -167,7 +166,7 @@ impl Wake for Bell {
 
 impl Shared {
     fn woken(&self) -> MutexGuard<'_, Woken> {
-        // Nothing here is left half done.
+        // A panic leaves no partial change here.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -185,7 +184,7 @@ mod tests {
         [one, other]
     }
 
-    /// What is ready by now. The runtime looks at its descriptors while this waits.
+    /// The sources that are ready now. The runtime polls its descriptors while this waits.
     async fn ready_now(readiness: &Readiness) -> Vec<u64> {
         let mut numbers = Vec::new();
         let _ = timeout(Duration::from_millis(20), readiness.ready(&mut numbers)).await;

@@ -1,4 +1,4 @@
-//! Why adverts of an interface are not handled in the kernel, in the words that a user reads.
+//! Reasons why adverts of an interface are not handled in the kernel, as displayed to the user.
 
 use std::error::Error;
 use std::fmt;
@@ -16,73 +16,73 @@ use super::program::PROGRAM;
 use super::tier::Tier;
 use super::{claims, own_mac};
 
-/// The names of our classifiers that see what an interface receives.
+/// The names of our classifiers for received frames.
 const CLASSIFIERS: [&str; 3] = [PROGRAM, own_mac::NAME, claims::IN.0];
 
-/// Why the kernel does not handle the adverts of an interface, or does not do something else that takes a program.
+/// Reason why the kernel does not handle the adverts of an interface, or why another program is not attached.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Refusal {
     /// The user asked for raw sockets.
     #[error("as configured")]
     NotWanted,
-    /// Another program is there.
+    /// The interface has another program.
     #[error("the interface already has an XDP program: {0}")]
     Foreign(ForeignProgram),
-    /// Another program is there, which showed only when ours was to be attached.
+    /// The interface has another program, which was found only while attaching ours.
     #[error("the interface already has another XDP program")]
     Occupied,
-    /// Adverts of the VLANs could pass for those of the interface.
+    /// Adverts of VLANs could be taken for those of the interface.
     #[error("the interface has VLANs, and the program may not see the tags of their frames")]
     Vlans,
-    /// The same, of an interface that had none when the program was attached.
+    /// The same, on an interface that had no VLANs when the program was attached.
     #[error("the interface has VLANs by now, and their adverts would look like its own")]
     NewVlans,
-    /// An advert may be one of a VLAN whose tag the program does not see.
+    /// The advert may belong to a VLAN whose tag the program does not see.
     #[error(
         "adverts come from {source_address}, which is not in a subnet of the interface: they may be of a VLAN whose tag \
          the program does not see; it is put back {pause} after the last of them, unless a router is master then"
     )]
     OtherSubnet {
-        /// Where the advert came from.
+        /// Source address of the advert.
         source_address: IpAddr,
-        /// How long the program stays away.
+        /// Time until the program is attached again.
         pause: Duration,
     },
     /// Another process detached the program.
     #[error("the {} was removed from the interface", .0.program())]
     TakenOff(Tier),
-    /// A classifier of another application runs first.
+    /// A classifier of another application runs before ours.
     #[error("classifier {0} runs in front of the one of vrrpd and may keep adverts from it")]
     Behind(ForeignProgram),
-    /// There is no interface to attach it to.
+    /// The interface does not exist any more.
     #[error("the interface was removed")]
     InterfaceGone,
     /// The program was not loaded.
     #[error("the program is not loaded")]
     NotLoaded,
-    /// No tier can be had: why, for each that was tried.
+    /// No tier can be used: the reason for each that was tried.
     #[error("{}", of_each(.0))]
     Tiers(Vec<(Tier, Self)>),
-    /// These capabilities are missing, in words.
+    /// The missing capabilities.
     #[error("{0}: needed to load programs into the kernel")]
     Capabilities(String),
-    /// All capabilities are there.
+    /// No capability is missing.
     #[error(
         "the kernel does not permit programs here, though no capability is missing: the user namespace or the seccomp \
          profile of a container, or kernel lockdown, forbids it"
     )]
     Forbidden,
-    /// There is no `bpf` system call.
+    /// The kernel lacks the `bpf` system call.
     #[error("the kernel was built without BPF")]
     NoBpf,
-    /// The kernel has no timers for programs, or no tcx.
+    /// The kernel lacks timers for programs, or tcx.
     #[error("{why}; the program needs {needs}, and this is {release}")]
     TooOld {
-        /// What the kernel itself says.
+        /// The kernel's error.
         why: Box<Self>,
-        /// The release that has it, and for what.
+        /// The required release and the feature.
         needs: &'static str,
-        /// Which kernel it is.
+        /// The running release.
         release: String,
     },
     /// `EPERM`.
@@ -91,28 +91,28 @@ pub enum Refusal {
     /// `EOPNOTSUPP`.
     #[error("the driver does not support it")]
     NotSupported,
-    /// The kernel does not know links of classifiers.
+    /// The kernel does not support tcx links.
     #[error("this kernel does not have it; Linux 6.6 or newer is needed")]
     NoTcx,
-    /// The hook has as many programs as it takes.
+    /// The hook has the maximum number of programs.
     #[error("the interface has as many classifiers as the kernel allows")]
     Full,
-    /// The verifier, or what comes before it, refused the program.
+    /// The verifier, or a check before it, rejected the program.
     #[error("the kernel refuses the program: {0}")]
     Rejected(Arc<io::Error>),
-    /// The kernel refused one of the object's maps.
+    /// The kernel rejected one of the object's maps.
     #[error("the kernel refuses the program: {}", .0.desc())]
     ObjectRejected(Errno),
-    /// The loader found fault with the object.
+    /// The loader rejected the object.
     #[error("the program does not suit this kernel")]
     Unsuitable,
-    /// The program cannot be attached, for another cause.
+    /// The program cannot be attached, for another reason.
     #[error("the program cannot be put on the interface: {0}")]
     NotAttached(Arc<io::Error>),
     /// `BPF_PROG_TEST_RUN` failed.
     #[error("the kernel does not run the program: {0}")]
     NotRun(Arc<io::Error>),
-    /// The program ran, and could not make or set its timer.
+    /// The program ran, but could not create or set its timer.
     #[error("the kernel's timer: {0}")]
     Timer(Arc<io::Error>),
     /// All places in the maps are taken.
@@ -121,16 +121,16 @@ pub enum Refusal {
     /// The object is not the one that this daemon was built for.
     #[error("the object has no program {0}")]
     NoProgram(&'static str),
-    /// The same.
+    /// It lacks a map.
     #[error("the object has no map {0}")]
     NoMap(&'static str),
-    /// The same.
+    /// The map is not an array.
     #[error("the object's {0} is no array")]
     NoArray(&'static str),
     /// This map cannot be mapped into memory.
     #[error("{0}: {1}")]
     Unmapped(&'static str, Arc<io::Error>),
-    /// This map does not take an entry.
+    /// An entry cannot be written to this map.
     #[error("{0}: {1}")]
     Map(&'static str, Cause),
     /// The program's log cannot be read.
@@ -148,11 +148,11 @@ pub enum Refusal {
 /// A program that this process did not attach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignProgram {
-    /// The kernel's number of it.
+    /// Its ID in the kernel.
     pub id: u32,
-    /// Its name, where the kernel tells.
+    /// Its name, if known.
     pub name: Option<String>,
-    /// It has the name of our own one.
+    /// Whether it has the name of our program.
     pub is_vrrpd: bool,
 }
 
@@ -161,7 +161,7 @@ pub struct ForeignProgram {
 pub struct Cause(Arc<dyn Error + Send + Sync>);
 
 impl ForeignProgram {
-    /// What the kernel tells of the program of this number.
+    /// The program with this ID.
     pub(super) fn of(id: u32) -> Self {
         let name = aya::programs::loaded_programs()
             .filter_map(Result::ok)
@@ -171,14 +171,15 @@ impl ForeignProgram {
         Self { id, name, is_vrrpd }
     }
 
-    /// Whether a classifier may keep packets from those behind it. Ours, of any process, pass on everything.
+    /// Whether a classifier may consume packets before later ones see them. Our classifiers, of any process, pass on
+    /// everything.
     pub(super) fn may_consume(&self) -> bool {
         self.name.as_deref().is_some_and(|name| !CLASSIFIERS.contains(&name))
     }
 }
 
 impl Refusal {
-    /// A call about a program failed: what is missing rather than which call it was, where that is known.
+    /// The reason for a failed call about a program: the missing feature or capability if known, else the call.
     pub(super) fn of_program(error: ProgramError) -> Self {
         let errno = errno(&error);
         match (error, errno) {
@@ -192,7 +193,7 @@ impl Refusal {
         }
     }
 
-    /// A program cannot be attached to an interface.
+    /// The reason why a program cannot be attached to an interface.
     pub(super) fn of_attaching(error: io::Error) -> Self {
         match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::EPERM) => Self::NotPermitted,
@@ -201,7 +202,7 @@ impl Refusal {
         }
     }
 
-    /// An object cannot be loaded; what the loader says of its own affairs goes to the log.
+    /// The reason why an object cannot be loaded; the loader's details are logged.
     pub(super) fn of_loading(error: &EbpfError) -> Self {
         debug!(error = chain(error), "cannot load program");
         match errno(error) {
@@ -211,7 +212,7 @@ impl Refusal {
         }
     }
 
-    /// A call of the library failed for a cause that is not told apart.
+    /// Another error of the library.
     pub(super) fn library(error: impl Error + Send + Sync + 'static) -> Self {
         Self::Library(Cause::of(error))
     }
@@ -224,7 +225,7 @@ impl From<io::Error> for Refusal {
 }
 
 impl Cause {
-    /// This error.
+    /// Wraps an error.
     pub(super) fn of(error: impl Error + Send + Sync + 'static) -> Self {
         Self(Arc::new(error))
     }
@@ -247,13 +248,13 @@ impl fmt::Display for ForeignProgram {
     }
 }
 
-/// What each tier was refused for.
+/// The reasons of all tiers.
 fn of_each(refused: &[(Tier, Refusal)]) -> String {
     let each: Vec<_> = refused.iter().map(|(tier, why)| format!("{}: {why}", tier.word())).collect();
     each.join("; ")
 }
 
-/// The system's error at the bottom of an error.
+/// The system's error at the end of an error chain.
 pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<Errno> {
     let mut cause = Some(error);
     while let Some(this) = cause {

@@ -1,4 +1,4 @@
-//! Where in the kernel the program of an interface runs.
+//! The hook in the kernel at which the program of an interface runs.
 
 use std::io;
 
@@ -7,14 +7,14 @@ use nix::errno::Errno;
 use super::refusal::Refusal;
 use crate::sys::bpf;
 
-/// One of the places.
+/// One of the hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tier {
-    /// In the driver.
+    /// XDP in the driver.
     Native,
-    /// After the driver, in every kernel and on every device.
+    /// XDP after the driver, in every kernel and on every device.
     Generic,
-    /// A classifier, behind XDP and beside other classifiers. It consumes nothing.
+    /// A classifier, after XDP and beside other classifiers. It consumes nothing.
     Tcx,
 }
 
@@ -28,7 +28,7 @@ impl Tier {
         }
     }
 
-    /// What the program is called.
+    /// Name of the program.
     pub(super) const fn program(self) -> &'static str {
         match self {
             Self::Native | Self::Generic => "XDP program",
@@ -44,7 +44,7 @@ impl Tier {
         }
     }
 
-    /// Whether the program is told the VLAN of each packet, whatever the driver does with tags.
+    /// Whether the program gets the VLAN of each packet, regardless of the driver's tag offload.
     pub const fn sees_tags(self) -> bool {
         matches!(self, Self::Tcx)
     }
@@ -56,7 +56,7 @@ impl Tier {
         }
     }
 
-    /// Why the program cannot be attached there.
+    /// The reason why the program cannot be attached there.
     pub(super) fn refusal(self, error: io::Error) -> Refusal {
         match (self, error.raw_os_error().map(Errno::from_raw)) {
             (Self::Tcx, Some(Errno::EINVAL)) => Refusal::NoTcx,

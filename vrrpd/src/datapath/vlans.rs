@@ -1,13 +1,13 @@
 //! VLAN interfaces on top of others.
 //!
-//! A card, or the driver of a virtual one, may take the tag out of a frame and hand it on beside it. A program on the port
-//! does not see it then, and the adverts of the VLANs look like those of the port.
+//! A card, or the driver of a virtual one, may strip the tag of a frame and pass it as metadata (VLAN offload). A
+//! program on the port then does not see the tag, and adverts of the VLANs look like those of the port.
 
 use std::fs;
 
-/// Whether there are VLAN interfaces on this one.
+/// Whether this interface has VLAN interfaces.
 pub fn are_on(interface: &str) -> bool {
-    // Without the kernel's module there is no such file, and there are no VLANs.
+    // Without the 8021q module the file does not exist, and neither do VLANs.
     fs::read_to_string("/proc/thread-self/net/vlan/config").is_ok_and(|table| stands_in(&table, interface))
 }
 

@@ -1,4 +1,5 @@
-//! Adverts by the program in the kernel, as XDP or as a classifier: noted and timed in the kernel, which wakes us for what changes something.
+//! Adverts handled by the program in the kernel, as XDP or as a classifier: it records and times them, and reports
+//! changes to the daemon.
 //!
 //! [`XdpPath::attach`] takes a [`Loaded`] program to the best place that is wanted and says why it is no better one;
 //! [`XdpPath::command`] tells the kernel of a router; [`XdpPath::record`] says what it knows, and [`Object::event`] when it
@@ -28,12 +29,12 @@ use super::tier::Tier;
 use super::vlans;
 use crate::config::Datapath;
 
-/// The addresses that the kernel has to know of a router.
+/// The addresses of a router that the kernel needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownAddresses {
     /// Virtual addresses and peers.
     pub uses: BTreeMap<IpAddr, AddressUse>,
-    /// The router's own address, if it has peers: they send to it.
+    /// The router's own address, if it has peers, which send to it.
     pub from_peers: Option<IpAddr>,
 }
 
@@ -54,12 +55,12 @@ pub struct XdpPath {
 }
 
 impl XdpPath {
-    /// Why a program cannot be on this interface, as far as that can be said without one. `foreign` names the program
-    /// that the interface has already.
+    /// Reason why a program cannot be attached to this interface, as far as known before loading it. `foreign` is the
+    /// ID of another program on the interface.
     pub fn obstacle(name: &str, wanted: Datapath, foreign: Option<u32>) -> Option<Refusal> {
         match wanted {
             Datapath::Raw => return Some(Refusal::NotWanted),
-            // It stands beside other programs, and is told of VLANs.
+            // A classifier runs beside other programs, and gets the VLAN of packets.
             Datapath::Auto | Datapath::Tcx => return None,
             Datapath::Xdp | Datapath::XdpNative | Datapath::XdpGeneric => {}
         }
@@ -132,7 +133,7 @@ impl XdpPath {
         self.attachment.refused()
     }
 
-    /// Why the program may not see every advert by now, although it was attached.
+    /// Why the program may no longer see every advert although it is attached.
     pub fn trouble(&self) -> Option<Refusal> {
         self.attachment.trouble(self.object().number())
     }
@@ -168,7 +169,7 @@ impl XdpPath {
         }
     }
 
-    /// Replaces the addresses that the kernel knows of the router at `slot`.
+    /// Replaces the addresses of the router at `slot` in the map.
     pub fn set_addresses(&mut self, slot: u32, wanted: KnownAddresses) -> Result<(), Refusal> {
         let set = self.addresses.remove(&slot).unwrap_or_default();
         let (object, router) = (self.object(), (self.index, slot));
@@ -197,7 +198,7 @@ impl XdpPath {
         Ok(())
     }
 
-    /// Tells the kernel to which MAC addresses the interface takes in frames: its own, and the one that it has beside that.
+    /// Sets the MAC addresses that the interface accepts: its own, and the previous one if any.
     pub fn set_stations(&mut self, own: MacAddr, other: Option<MacAddr>) -> Result<(), Refusal> {
         let stations = [station(own), station(other.unwrap_or(own))];
         if stations != self.stations {
@@ -207,12 +208,12 @@ impl XdpPath {
         Ok(())
     }
 
-    /// What the kernel knows of the router at `slot`.
+    /// The record of the router at `slot`.
     pub fn record(&self, slot: u32) -> Option<RouterRecord> {
         self.object().record(*self.places.get(&slot)?)
     }
 
-    /// All records in which something was counted.
+    /// All records with a counter above zero.
     pub fn records(&self) -> impl Iterator<Item = (Family, Vrid, RouterRecord)> {
         self.places.iter().filter_map(|(slot, place)| {
             let (family, vrid) = router_at(*slot)?;

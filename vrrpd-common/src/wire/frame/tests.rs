@@ -66,7 +66,7 @@ fn v2_ah_frame() -> AdvertFrame<'static> {
     frame(Kind::V2 { auth: Auth::Ah }, FROM_V4)
 }
 
-/// `wanted` is what is written, and nothing beyond it.
+/// Checks that `wanted` is written, and nothing beyond it.
 fn assert_emits(frame: &AdvertFrame<'_>, wanted: &[u8]) {
     let mut buffer = [0xa5; 100];
     assert_eq!(emit_advert(frame, &mut buffer), Some(wanted.len()));

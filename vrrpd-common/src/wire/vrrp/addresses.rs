@@ -1,4 +1,4 @@
-//! The addresses of an advertisement: up to 255 of one family, as a configuration holds them or as they came in.
+//! The addresses of an advertisement: up to 255 of one family, from a configuration or a received message.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,8 +8,8 @@ use crate::advert::AddressDigest;
 use crate::octets::Octets;
 use crate::params::Family;
 
-/// Up to 255 addresses of one family. RFC 9568 asks for at least one (§5.2.5), and that the first IPv6 address is link-local
-/// (§5.2.9); a router without addresses, or without a link-local one, is advertised as keepalived does it.
+/// Up to 255 addresses of one family. RFC 9568 requires at least one (§5.2.5), and a link-local address as the first
+/// IPv6 address (§5.2.9); a router without addresses, or without a link-local one, is advertised as keepalived does it.
 #[derive(Clone, Copy)]
 pub struct Addresses<'a> {
     count: u8,
@@ -20,24 +20,24 @@ pub struct Addresses<'a> {
 enum List<'a> {
     Ipv4(&'a [Ipv4Addr]),
     Ipv6(&'a [Ipv6Addr]),
-    /// As they stand in a message.
+    /// In the format of a message.
     Wire(Family, &'a [u8]),
 }
 
-/// More addresses than the count can say.
+/// More than 255 addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyAddresses {
-    /// How many there are.
+    /// Number of addresses.
     pub count: usize,
 }
 
 impl<'a> Addresses<'a> {
-    /// IPv4 addresses, in the order they are sent in.
+    /// IPv4 addresses, in sending order.
     pub fn ipv4(addresses: &'a [Ipv4Addr]) -> Result<Self, TooManyAddresses> {
         Ok(Self { count: count(addresses.len())?, list: List::Ipv4(addresses) })
     }
 
-    /// IPv6 addresses, in the order they are sent in.
+    /// IPv6 addresses, in sending order.
     pub fn ipv6(addresses: &'a [Ipv6Addr]) -> Result<Self, TooManyAddresses> {
         Ok(Self { count: count(addresses.len())?, list: List::Ipv6(addresses) })
     }
@@ -48,7 +48,7 @@ impl<'a> Addresses<'a> {
         Some(Self { count, list: List::Wire(family, octets) })
     }
 
-    /// The family of all of them.
+    /// The family of the addresses.
     pub const fn family(&self) -> Family {
         match self.list {
             List::Ipv4(_) => Family::Ipv4,
@@ -57,28 +57,28 @@ impl<'a> Addresses<'a> {
         }
     }
 
-    /// How many there are.
+    /// Number of addresses.
     pub const fn count(&self) -> u8 {
         self.count
     }
 
-    /// Which ones there are, in any order.
+    /// The digest of the addresses, independent of their order.
     pub fn digest(&self) -> AddressDigest {
         AddressDigest::of(*self)
     }
 
-    /// One after the other.
+    /// Iterates over the addresses.
     pub const fn iter(&self) -> Iter<'a> {
         Iter { list: self.list, next: 0 }
     }
 }
 
-/// The count that says it.
+/// The value of the count field.
 fn count(addresses: usize) -> Result<u8, TooManyAddresses> {
     u8::try_from(addresses).map_err(|_| TooManyAddresses { count: addresses })
 }
 
-/// The addresses, in the order of the wire.
+/// The addresses, in message order.
 #[derive(Clone)]
 pub struct Iter<'a> {
     list: List<'a>,

@@ -1,4 +1,4 @@
-//! An advertisement as a value: what the daemon sends, and what tools read in full.
+//! An advertisement as a value: to be sent by the daemon, or parsed in full by tools.
 
 use core::net::IpAddr;
 
@@ -10,7 +10,7 @@ use crate::reject::{Reject, Rejection};
 use crate::wire::checksum::Sum;
 use crate::wire::put;
 
-/// What only one of the versions has.
+/// Fields that only one of the versions has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// RFC 3768; the addresses are IPv4, the interval is whole seconds.
@@ -22,7 +22,7 @@ pub enum Kind {
     V3,
 }
 
-/// An advertisement that can be said on the wire.
+/// A valid advertisement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VrrpRepr<'a> {
     vrid: Vrid,
@@ -33,7 +33,7 @@ pub struct VrrpRepr<'a> {
 }
 
 impl<'a> VrrpRepr<'a> {
-    /// `None` when `kind` cannot say the interval, or is version 2 with IPv6 addresses.
+    /// `None` if `kind` cannot represent the interval, or is version 2 with IPv6 addresses.
     pub fn new(
         vrid: Vrid,
         priority: Priority,
@@ -48,7 +48,7 @@ impl<'a> VrrpRepr<'a> {
         legal.then_some(Self { vrid, priority, interval, kind, addresses })
     }
 
-    /// The same with another priority: to resign, or after tracking changed it.
+    /// The same advertisement with another priority: to resign, or after tracking changed it.
     #[must_use]
     pub const fn with_priority(self, priority: Priority) -> Self {
         Self { priority, ..self }
@@ -69,7 +69,7 @@ impl<'a> VrrpRepr<'a> {
         self.interval
     }
 
-    /// What only its version has.
+    /// The fields that only its version has.
     pub const fn kind(&self) -> Kind {
         self.kind
     }
@@ -87,8 +87,8 @@ impl<'a> VrrpRepr<'a> {
         }
     }
 
-    /// An advertisement of either version, from the whole payload of an IP packet. It holds the addresses as they
-    /// stand there.
+    /// Parses an advertisement of either version from the whole payload of an IP packet. It borrows the addresses from
+    /// the message.
     pub fn parse(message: &'a [u8], pseudo: &PseudoHeader) -> Result<Self, Rejection> {
         let version = match (message.first().map(|octet| octet >> 4), pseudo.family()) {
             (Some(2), Family::Ipv4) => Version::V2,
@@ -120,8 +120,8 @@ impl<'a> VrrpRepr<'a> {
         message_len(self.version(), self.addresses.family(), self.addresses.count().into())
     }
 
-    /// Writes the message and says how long it is; `None` when the buffer is too short or the pseudo-header is of
-    /// another family than the addresses. `style` matters in version 3 over IPv4 only.
+    /// Writes the message and returns its length; `None` if the buffer is too short or the pseudo-header is of another
+    /// family than the addresses. `style` matters in version 3 over IPv4 only.
     pub fn emit(&self, pseudo: &PseudoHeader, style: ChecksumStyle, buffer: &mut [u8]) -> Option<usize> {
         let family = self.addresses.family();
         if pseudo.family() != family {

@@ -1,4 +1,4 @@
-//! Messages written out by hand, and what is no message.
+//! Messages written out by hand, valid and invalid.
 
 use std::string::ToString;
 use std::vec;

@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn number_of_a_source_says_which_interface_and_which_use_of_its_place() {
+    fn event_number_encodes_the_interface_and_the_generation() {
         for (place, generation) in [(0, 0), (7, 0), (7, 1), ((1 << 28) - 1, u32::MAX)] {
             for source in 0..SOURCES {
                 let link = LinkId::new(place, generation);
