@@ -77,6 +77,22 @@ fn slave_of_a_bond_that_fails_changes_no_state() {
     assert!(capture.adverts().iter().all(|(_, advert)| advert.priority == 150));
 }
 
+/// Its driver would run the program for the slaves.
+#[test]
+#[ignore = "needs the bonding driver: cargo xtask vm-test"]
+fn backup_on_a_bond_hears_its_master_and_has_no_program_in_the_driver() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    lab.add_bond(&b, "10.0.0.2/24");
+    let master = router(&a, "eth0", 150).start();
+    master.wait_state("master", SOON);
+    let backup = router(&b, "bond0", 100).datapath(Datapath::Auto).start();
+    wait_until(SOON, "it hears the master", || backup.counter("adverts_received") >= 5);
+    let state = backup.state();
+    assert_ne!(state["datapath"], "xdp-native");
+    assert_eq!((&state["state"], transitions(&backup)), (&"backup".into(), 1));
+}
+
 #[test]
 #[ignore = "needs the bonding driver: cargo xtask vm-test"]
 fn bond_without_any_slave_is_a_link_that_is_down() {

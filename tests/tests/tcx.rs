@@ -288,7 +288,7 @@ fn datapath_and_xdp_together_are_refused() {
     let [host] = lab.hosts();
     let both = router(&host, 100, Datapath::Tcx).args(["--xdp=native"]).run_in_foreground();
     assert_eq!(both.code, 2, "{both:?}");
-    assert!(both.stderr.contains("--datapath: xdp is given too"), "{both:?}");
+    assert!(both.stderr.contains("--datapath: cannot be combined with xdp"), "{both:?}");
 }
 
 #[test]

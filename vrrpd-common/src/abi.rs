@@ -25,8 +25,6 @@ pub use record::{EventKind, KernelAdvert, KernelCounters, KernelEvent, KernelRej
 
 /// Changes with every change of a layout; a set of maps of another number is not read.
 pub const ABI_VERSION: u32 = 5;
-/// Virtual routers an interface can have: every VRID of both families.
-pub const SLOTS: usize = 512;
 /// Number of places in the maps, unless the loader of the object asks for another one.
 pub const PLACES: usize = 512;
 /// Maximum number of peers of a virtual router.
@@ -224,7 +222,7 @@ pub struct KernelCommand {
     pub master_interval: u16,
     /// Zero.
     pub reserved: [u8; 2],
-    /// The kernel's answer: 0, or a negated errno. The first command for a slot may fail with `ENOMEM` although memory
+    /// The kernel's answer: 0, or a negated errno. The first command for a place may fail with `ENOMEM` although memory
     /// is available: newer kernels allocate timers without sleeping. It has changed nothing and may be repeated.
     pub result: i32,
     /// The new configuration of the virtual router.

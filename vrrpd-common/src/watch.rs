@@ -106,7 +106,7 @@ impl RouterRecord {
     #[inline(always)]
     pub fn obey(&mut self, command: &KernelCommand) -> Deferred {
         let (config, family) = (&command.config, family_of(command.slot));
-        if !self.is_of(command.interface, command.slot) {
+        if !self.is_of(command.interface, command.slot) || config.role() == KernelRole::None {
             self.begin(command.interface, command.slot);
         }
         if self.role != config.role {
@@ -121,14 +121,7 @@ impl RouterRecord {
         self.generation = config.generation;
         self.master_interval = command.master_interval;
         match config.role() {
-            KernelRole::None => {
-                self.deadline = 0;
-                // The next router with this slot starts with an empty record.
-                self.followed = KernelAdvert::default();
-                self.resigned = KernelAdvert::default();
-                self.heard = KernelAdvert::default();
-            }
-            KernelRole::Init | KernelRole::Master => self.deadline = 0,
+            KernelRole::None | KernelRole::Init | KernelRole::Master => self.deadline = 0,
             KernelRole::Backup => {
                 self.deadline = command.deadline;
                 // Adverts in between were judged under the old role; now they count for a Backup. A heard master

@@ -116,13 +116,16 @@ impl Routers for Configured {
 
     #[inline(always)]
     fn receives(&self, destination: MacAddr) -> bool {
-        if self.is_for_us {
-            return true;
-        }
-        // SAFETY: the daemon replaces elements, and does not change them.
-        let Some(stations) = (unsafe { STATIONS.get(self.interface) }) else { return false };
-        stations.contains(&station(destination))
+        self.is_for_us || is_station(self.interface, destination)
     }
+}
+
+/// Whether an interface accepts frames to this MAC address.
+#[inline(always)]
+pub fn is_station(interface: u32, mac: MacAddr) -> bool {
+    // SAFETY: the daemon replaces elements, and does not change them.
+    let stations = unsafe { STATIONS.get(interface) };
+    stations.is_some_and(|stations| stations.contains(&station(mac)))
 }
 
 /// A virtual router in the maps.

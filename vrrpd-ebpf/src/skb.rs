@@ -5,11 +5,13 @@
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_skb_pull_data};
 use aya_ebpf::programs::TcContext;
+use vrrpd_common::MacAddr;
 use vrrpd_common::octets::Octets;
 use vrrpd_common::wire::{ethernet, ipv4, ipv6};
 
 use crate::packet::Packet;
 use crate::reading::MAX_OFFSET;
+use crate::router::is_station;
 
 /// `PACKET_OTHERHOST` of `linux/if_packet.h`: not for the interface's present MAC address.
 const TO_OTHERS: u32 = 3;
@@ -27,8 +29,6 @@ pub struct Frame {
     octets: Packet,
     /// Length of the packet in octets.
     len: usize,
-    /// Whether it is for the interface's present MAC address, or for a group.
-    pub is_for_us: bool,
 }
 
 /// The packet, if it is VRRP and untagged. Most packets are not, which takes a few instructions.
@@ -56,7 +56,20 @@ pub fn vrrp(ctx: &TcContext) -> Option<Frame> {
             return None;
         }
     }
-    Some(Frame { octets: octets(skb), len, is_for_us: kind != TO_OTHERS })
+    let octets = octets(skb);
+    // Decided here, so that the verifier does not follow the classification for both answers. The kernel compares with the
+    // present MAC address; the interface may accept its previous one, too.
+    if kind == TO_OTHERS && !is_station(interface_of(ctx), MacAddr(octets.get::<6>(0)?)) {
+        return None;
+    }
+    Some(Frame { octets, len })
+}
+
+/// The index of the interface that receives the packet.
+#[inline(always)]
+pub fn interface_of(ctx: &TcContext) -> u32 {
+    // SAFETY: the kernel's context, which the program may read while it runs.
+    unsafe { (*ctx.skb.skb).ifindex }
 }
 
 /// The first piece of a packet.

@@ -56,9 +56,7 @@ pub fn vrrpd(ctx: TcContext) -> i32 {
 /// Classifies a packet and records the result.
 #[inline(always)]
 fn read(ctx: &TcContext, frame: &Frame) -> Option<()> {
-    // SAFETY: the kernel's context, which the verifier lets be read while the program runs.
-    let interface = unsafe { (*ctx.skb.skb).ifindex };
-    let configured = Configured::new(interface, frame.is_for_us);
+    let configured = Configured::new(skb::interface_of(ctx), true);
     let (link, at) = EthernetRepr::parse(frame)?;
     match link.ethertype {
         ethernet::TYPE_IPV4 => note(ctx, classify_ipv4(frame, &link, at, &configured), &configured, 0, |_| 0),

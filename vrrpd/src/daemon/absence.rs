@@ -16,7 +16,7 @@ impl Daemon {
         match link.begin_return(interface) {
             ReturnStep::Load => {
                 let (wanted, index) = (link.wanted, interface.index);
-                let routers = (link.routers(), self.engine.routers().len());
+                let routers = (link.router_count(), self.engine.routers().len());
                 self.spawn_loading(id, wanted, routers, Some(index));
             }
             ReturnStep::Later => self.input(Input::ReturnLater(id)),

@@ -80,7 +80,10 @@ impl Daemon {
         self.note_kernel(link_id);
         self.input(Input::Track(id));
         if let Some(refusal) = refused {
+            let reason = refusal.to_string();
             self.give_up_kernel(link_id, refusal);
+            // A larger object is loaded later.
+            self.input(Input::NotReturned(link_id, reason));
         }
         Ok(())
     }

@@ -71,7 +71,7 @@ impl Daemon {
             OpenStep::IsOpen => true,
             OpenStep::Wait => return,
             OpenStep::Load => {
-                let (routers, wanted) = ((link.routers(), self.engine.routers().len()), link.wanted);
+                let (routers, wanted) = ((link.router_count(), self.engine.routers().len()), link.wanted);
                 return self.spawn_loading(id, wanted, routers, Some(interface.index));
             }
             OpenStep::Open(program) => {

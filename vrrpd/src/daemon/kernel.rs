@@ -156,7 +156,8 @@ impl Daemon {
                 .finish_move(&mut kernel, loaded)
                 .and_then(|()| self.return_to_program(id, Ok(LoadedProgram::Attached(kernel))));
             if let (Err(why), Some(link)) = (returned, self.links.get_mut(id)) {
-                link.stays_raw(&why);
+                link.say_fallback(&why);
+                self.input(Input::NotReturned(id, why.to_string()));
             }
         }
     }

@@ -211,6 +211,7 @@ impl Daemon {
         if self.links.values().any(LinkIo::is_in_kernel) {
             leftovers::remove();
         }
+        self.objects.forget_unused();
         Ok(())
     }
 

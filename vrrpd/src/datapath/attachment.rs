@@ -1,13 +1,22 @@
 //! Attaching the program to an interface: in the driver, after it, or at the tcx hook.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::thread;
+
+use vrrpd_common::Duration;
 
 use super::closing;
+use super::ports;
 use super::refusal::{ForeignProgram, Refusal};
 use super::tier::Tier;
+use crate::clock;
 use crate::config::Datapath;
 use crate::guardian::copies::{Keeper, Kept};
 use crate::sys::bpf::{self, Attached};
+
+/// Pause between two attempts to attach a classifier.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// An attached program. It is detached on drop, or by the kernel after a crash. That takes the kernel ten milliseconds.
 /// A classifier is detached in another thread, since it consumes nothing meanwhile; an XDP program is detached
@@ -29,6 +38,7 @@ impl Attachment {
         keeper: &Keeper,
         index: u32,
         wanted: Datapath,
+        patience: Duration,
     ) -> Result<Self, Refusal> {
         let tiers: &[Tier] = match wanted {
             Datapath::Raw => &[],
@@ -39,7 +49,11 @@ impl Attachment {
         };
         let mut refused = Vec::new();
         for tier in tiers.iter().copied() {
-            match bpf::attach(program, index, tier.hook(), tier.flags()) {
+            if tier == Tier::Native && ports::are_below(index) {
+                refused.push((tier, Refusal::Ports));
+                continue;
+            }
+            match attach(program, index, tier, patience) {
                 Ok(link) => {
                     let refused = (!refused.is_empty()).then_some(Refusal::Tiers(refused));
                     return Ok(Self { index, tier, refused, link: Some(keeper.keep(link)) });
@@ -87,6 +101,24 @@ impl Attachment {
                 let in_front = there.into_iter().take(place).map(ForeignProgram::of);
                 in_front.into_iter().find(ForeignProgram::may_consume).map(Refusal::Behind)
             }
+        }
+    }
+}
+
+/// Attaches the program. If the same classifier is still attached, waits until it is gone: the kernel takes some ten
+/// milliseconds to remove one, and does so in another thread.
+fn attach(program: BorrowedFd<'_>, index: u32, tier: Tier, patience: Duration) -> io::Result<Attached> {
+    let until = clock::now() + patience;
+    loop {
+        match bpf::attach(program, index, tier.hook(), tier.flags()) {
+            Err(error)
+                if tier == Tier::Tcx
+                    && error.raw_os_error() == Some(libc::EEXIST)
+                    && clock::now() < until =>
+            {
+                thread::sleep(PAUSE);
+            }
+            attached => return attached,
         }
     }
 }

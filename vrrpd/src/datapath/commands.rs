@@ -8,7 +8,7 @@ use std::thread;
 
 use aya::maps::Map;
 use aya::programs::ProgramFd;
-use vrrpd_common::Duration;
+use vrrpd_common::Instant;
 use vrrpd_common::abi::{ABI_VERSION, KernelCommand};
 
 use super::refusal::Refusal;
@@ -31,11 +31,10 @@ impl Commands {
         Self { program, _timers: timers }
     }
 
-    /// Makes the timer of a place, before a router waits for it: newer kernels make a timer without taking a lock, and so of
-    /// an object that this processor has at hand, or not at all. In Linux 6.18 that is so for each hundredth timer, and then
-    /// for seconds, until some other code has used objects of that size. A pipe is such an object.
-    pub(super) fn prepare(&self, place: u32, patience: Duration) -> Result<(), Refusal> {
-        let until = clock::now() + patience;
+    /// Creates the timer of a place, before a router needs it; tries until `until`. Newer kernels allocate timers without
+    /// sleeping, from memory cached for this processor. In Linux 6.18 that fails for every hundredth timer or so, and then for
+    /// seconds, until other code has used objects of that size. A pipe is such an object.
+    pub(super) fn prepare(&self, place: u32, until: Instant) -> Result<(), Refusal> {
         let command = KernelCommand { place, ..KernelCommand::default() };
         for attempt in 0_u32.. {
             match self.ask(command)? {

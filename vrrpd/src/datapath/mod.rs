@@ -20,6 +20,7 @@ pub mod object;
 pub mod own_mac;
 pub mod pins;
 pub mod places;
+mod ports;
 pub mod privileges;
 pub mod program;
 pub mod raw;

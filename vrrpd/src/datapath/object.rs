@@ -1,8 +1,9 @@
-//! An object in the kernel: the program with its maps, for all interfaces of the process.
+//! An object in the kernel: the program with its maps, shared by all interfaces of the process.
 //!
-//! Loading one takes the verifier 80 ms, so the process loads one for classifiers and one for XDP, and attaches it to each
-//! interface. The maps have a place for each virtual router that there is, and some more. [`Objects`] loads another, larger
-//! object when there is no room: an interface moves to it as a whole, and the first one goes when no interface uses it.
+//! The verifier needs about 80 ms for the program, so the process loads one object for classifiers or for XDP and attaches
+//! it to each interface. The maps have a place for each virtual router, and some spare ones. If there are not enough,
+//! [`Objects`] loads a larger object: an interface moves to it with all its routers, and the smaller object is closed when
+//! no interface uses it any more.
 
 use std::fmt;
 use std::io;
@@ -27,24 +28,25 @@ use super::program::{self, COMMANDS, PROGRAM};
 use super::readiness::{Readiness, Source};
 use super::refusal::{Cause, Refusal};
 use super::tier::Tier;
+use crate::clock;
 use crate::config::Datapath;
 use crate::sys::records::{self, Records};
 
 /// An address is looked for in full length.
 const ADDRESS_BITS: u32 = 192;
-/// The upper half of the number under which the events of an object are watched; below is the number of its program. Interfaces
-/// and group peers have other numbers.
+/// Upper half of the event number of an object; the lower half is the ID of its program. Interfaces and group peers use other
+/// numbers.
 const EVENTS: u64 = 3 << 62;
 
-/// The objects of a process. Handles are cheap, and may be used from any thread.
+/// The objects of a process. Cheap to clone, and usable from any thread.
 #[derive(Clone, Debug, Default)]
 pub struct Objects(Arc<Loading>);
 
 #[derive(Debug, Default)]
 struct Loading {
-    /// Held while one is loaded, so that interfaces that need one at the same time get the same.
+    /// Held while an object is loaded, so that interfaces that need one at the same time get the same.
     one: Mutex<()>,
-    /// Those that interfaces use, and the last one of each kind, in case an interface comes back.
+    /// Objects in use, and the newest of each kind, for interfaces that are removed and added again.
     loaded: Mutex<Vec<Arc<Object>>>,
 }
 
@@ -74,7 +76,7 @@ struct Maps {
     places: Places,
 }
 
-/// Room for some routers in an object, which nobody else gets.
+/// Places in an object that are reserved for the routers of one interface.
 #[derive(Debug)]
 pub struct Room {
     object: Arc<Object>,
@@ -82,11 +84,11 @@ pub struct Room {
 }
 
 impl Objects {
-    /// An object for a data path with room for so many routers: one that is there, or one that is loaded for `in_all` routers.
-    /// `patience` is how long the kernel's memory may be waited for.
+    /// Reserves places for `routers` routers in an object for this data path. If no loaded object has as many, loads one for
+    /// `in_all` routers; `patience` limits the wait for kernel memory.
     ///
     /// # Errors
-    /// Why none can be loaded.
+    /// The reason why no object can be loaded.
     pub fn room(
         &self,
         wanted: Datapath,
@@ -105,17 +107,17 @@ impl Objects {
         Ok(room)
     }
 
-    /// The object whose events are watched under this number; `None`: the number is for something else.
+    /// The object with this event number; `None` if it was closed, or the number belongs to something else.
     pub fn watched_as(&self, number: u64) -> Option<Arc<Object>> {
         self.loaded().iter().find(|object| object.events_number() == number).map(Arc::clone)
     }
 
-    /// Whether such a number is for the events of an object, which may be gone.
+    /// Whether this is the event number of an object, open or closed.
     pub const fn is_number(number: u64) -> bool {
         number >> 32 == EVENTS >> 32
     }
 
-    /// Lets go of those that no interface uses.
+    /// Closes the objects that no interface uses.
     pub fn forget_unused(&self) {
         self.forget(|_| true);
     }
@@ -130,7 +132,7 @@ impl Objects {
 }
 
 impl Object {
-    /// Loads one with room for so many routers, and some more.
+    /// Loads an object with places for this number of routers, and some spare ones.
     fn load(wanted: Datapath, routers: usize, patience: Duration) -> Result<Self, Refusal> {
         let places = Places::for_routers(routers);
         let mut ebpf = program::load(wanted, places.len())?;
@@ -149,8 +151,9 @@ impl Object {
         let number = program::number(&mut ebpf)?;
         let program = program::fd(&mut ebpf, PROGRAM)?.try_clone()?;
         let commands = Commands::new(program::fd(&mut ebpf, COMMANDS)?.try_clone()?, timers);
+        let until = clock::now() + patience;
         for place in 0..maps.places.len() {
-            commands.prepare(place, patience)?;
+            commands.prepare(place, until)?;
         }
         Ok(Self {
             is_classifier: wanted.is_classifier(),
@@ -176,7 +179,7 @@ impl Object {
         self.number
     }
 
-    /// Watches the ring buffer, unless that is done.
+    /// Registers the ring buffer for events, once.
     pub fn watch(&self, readiness: &Readiness) -> io::Result<()> {
         if self.events.get().is_none() {
             let ring = self.maps().ring.as_fd().try_clone_to_owned()?;
@@ -186,13 +189,13 @@ impl Object {
         Ok(())
     }
 
-    /// Begins to read the log of the program, unless that is done.
+    /// Starts to read the log of the program, once.
     #[cfg(feature = "debug-log")]
     pub(super) fn read_log(&self) -> Result<(), Refusal> {
         self.log.read()
     }
 
-    /// Says whether all events were taken.
+    /// To be called after reading events: `all` if the ring buffer is empty.
     pub fn was_read(&self, all: bool) {
         if let Some(events) = self.events.get() {
             events.was_read(all);
@@ -203,14 +206,14 @@ impl Object {
         EVENTS | u64::from(self.number)
     }
 
-    /// The next event: the interface and the slot of the router, and what happened. `None`: there is none.
+    /// The next event, with the router that has the place; `None` if the ring buffer is empty.
     pub fn event(&self) -> Option<(Owner, Option<EventKind>)> {
         let mut maps = self.maps();
         loop {
             let item = maps.ring.next()?;
             let event: Option<KernelEvent> = bytemuck::try_pod_read_unaligned(&item).ok();
             drop(item);
-            // A router that left has no place any more.
+            // The place of a router that was removed has no owner: skip its events.
             let known = event.and_then(|event| Some((maps.places.owner(event.place)?, event.kind())));
             if known.is_some() {
                 return known;
@@ -223,7 +226,7 @@ impl Object {
         Pins::make(interface, tier, &self.records_map, &self.maps().rejects)
     }
 
-    /// Has the kernel count rejects of an interface.
+    /// Adds the counters of an interface.
     pub(super) fn begin_interface(&self, index: u32) -> Result<(), Refusal> {
         let mut maps = self.maps();
         let rejects = counters(&mut maps.rejects);
@@ -231,27 +234,27 @@ impl Object {
         inserted.map_err(|error| refusal("REJECTS", error))
     }
 
-    /// Has the kernel forget an interface.
+    /// Removes the map entries of an interface.
     pub(super) fn end_interface(&self, index: u32) {
         let mut maps = self.maps();
-        // What is not there needs no removing.
+        // Missing entries are fine.
         let _ = counters(&mut maps.rejects).and_then(|mut rejects| rejects.remove(&index));
         let _ = maps.stations.remove(&index);
     }
 
-    /// Tells the kernel to which MAC addresses an interface takes in frames.
+    /// Sets the MAC addresses that an interface accepts.
     pub(super) fn set_stations(&self, index: u32, stations: Stations) -> Result<(), Refusal> {
         let inserted = self.maps().stations.insert(index, stations, 0);
         inserted.map_err(|error| refusal("STATIONS", error))
     }
 
-    /// Discarded frames that came to an interface and name no router of ours.
+    /// Counters of discarded frames of an interface that belong to no configured router.
     pub(super) fn rejects(&self, index: u32) -> KernelCounters {
         let mut maps = self.maps();
         counters(&mut maps.rejects).and_then(|rejects| rejects.get(&index, 0)).unwrap_or_default()
     }
 
-    /// Gives a router on the interface of this number a place. `room` are the places that are reserved for its interface.
+    /// Assigns a place to a router on the interface with this index, from the reserved places of the interface first.
     pub(super) fn take_place(&self, owner: Owner, index: u32, room: &mut Room) -> Result<u32, Refusal> {
         let mut maps = self.maps();
         let reserved = mem::take(&mut room.routers);
@@ -266,7 +269,7 @@ impl Object {
 
     fn begin_router(&self, maps: &mut Maps, slot: u32, index: u32, place: u32) -> Result<(), Refusal> {
         self.records.open(place).map_err(no_records)?;
-        // With this the record is the router's own: nothing has been counted in it.
+        // Clears the record of the previous router in this place.
         self.commands.carry_out(KernelCommand {
             slot,
             interface: index,
@@ -277,28 +280,35 @@ impl Object {
         inserted.map_err(|error| refusal("INDEX", error))
     }
 
-    /// Takes a router's place away.
+    /// Releases the place of a router.
     pub(super) fn free_place(&self, slot: u32, index: u32, place: u32) -> Result<(), Refusal> {
         let none = KernelCommand { slot, interface: index, place, ..KernelCommand::default() };
-        // A place in which the kernel still sees a router is no use to another one.
+        // On an error the place stays occupied: the kernel still handles the router.
         self.commands.carry_out(none)?;
         let mut maps = self.maps();
-        let removed = maps.index.remove(&place_key(index, slot));
+        // It may be hidden already.
+        let _ = maps.index.remove(&place_key(index, slot));
         maps.places.free(place);
-        removed.map_err(|error| refusal("INDEX", error))
+        Ok(())
     }
 
-    /// Carries out a command; it takes effect before this returns.
+    /// Removes a router from the index: the program passes on its frames.
+    pub(super) fn hide(&self, slot: u32, index: u32) {
+        // Without an entry there is nothing to hide.
+        let _ = self.maps().index.remove(&place_key(index, slot));
+    }
+
+    /// Executes a command; it has taken effect when this returns.
     pub(super) fn command(&self, command: KernelCommand) -> Result<(), Refusal> {
         self.commands.carry_out(command)
     }
 
-    /// The record in a place.
+    /// The record at a place.
     pub(super) fn record(&self, place: u32) -> Option<RouterRecord> {
         self.records.read(place)
     }
 
-    /// Tells the kernel what an address is to the router in a slot of an interface; `None`: nothing.
+    /// Sets the use of an address for the router at a slot of an interface; `None` removes it.
     pub(super) fn set_address(
         &self,
         (index, slot): (u32, u32),
@@ -314,7 +324,7 @@ impl Object {
         set.map_err(|error| refusal("ADDRESSES", error))
     }
 
-    /// Room for so many routers, if this is for the data path and has it.
+    /// Reserves places, if this object is for the data path and has enough.
     fn reserve(self: &Arc<Self>, wanted: Datapath, routers: usize) -> Option<Room> {
         let has_room = self.is_classifier == wanted.is_classifier() && self.maps().places.reserve(routers);
         has_room.then(|| Room { object: Arc::clone(self), routers })
@@ -331,7 +341,7 @@ impl Room {
         &self.object
     }
 
-    /// Makes it room for so many routers that are to come; if the object has not as much, nothing changes.
+    /// Changes the number of reserved places; returns false, without a change, if the object has too few.
     pub(super) fn resize(&mut self, routers: usize) -> bool {
         let mut maps = self.object.maps();
         let more = routers.saturating_sub(self.routers);
@@ -363,7 +373,7 @@ fn refusal(map: &'static str, error: MapError) -> Refusal {
     Refusal::Map(map, Cause::of(error))
 }
 
-/// Octets of the ring buffer of an object with so many places.
+/// Size of the ring buffer of an object with this number of places, in octets.
 pub(super) fn ring_len(places: u32) -> u32 {
     let places = usize::try_from(places).unwrap_or(usize::MAX);
     u32::try_from(vrrpd_common::abi::ring_len(places, records::page_size())).unwrap_or(1 << 31)

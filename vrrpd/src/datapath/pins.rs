@@ -3,13 +3,14 @@
 //! be on one interface, so theirs have the process behind it: `INTERFACE:PID`. A process has one set of maps, which is pinned
 //! for each of its interfaces; each record says of which interface it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::thread;
 
 use aya::maps::{HashMap, Map, MapData, MapInfo};
@@ -128,7 +129,7 @@ pub struct Pinned {
     index: u32,
     /// The kernel's number of the map of records.
     map: u32,
-    records: Records,
+    records: Rc<Records>,
     rejects: HashMap<MapData, u32, KernelCounters>,
 }
 
@@ -190,7 +191,9 @@ pub fn pinned() -> Vec<Result<Pinned, UnreadableError>> {
         Ok(_) | Err(_) => {}
     }
     let Ok(dirs) = fs::read_dir(directory) else { return Vec::new() };
-    dirs.filter_map(|dir| open(&dir.ok()?.path())).collect()
+    // The interfaces of a process have the same maps.
+    let mut opened = BTreeMap::new();
+    dirs.filter_map(|dir| open(&dir.ok()?.path(), &mut opened)).collect()
 }
 
 impl Pinned {
@@ -262,15 +265,21 @@ fn report(record: &RouterRecord, shared: &KernelCounters, now: Instant) -> Kerne
 }
 
 /// Returns `None` if the pins do not exist or are being removed.
-fn open(dir: &Path) -> Option<Result<Pinned, UnreadableError>> {
+fn open(dir: &Path, opened: &mut BTreeMap<u32, Rc<Records>>) -> Option<Result<Pinned, UnreadableError>> {
     let interface = interface_name(&dir.file_name()?.to_string_lossy());
     let refusal = || Some(Err(UnreadableError::OtherVersion { interface: interface.clone() }));
     let info = MapInfo::from_pin(dir.join(RECORDS)).ok()?;
     if usize::try_from(info.value_size()) != Ok(size_of::<RouterRecord>()) {
         return refusal();
     }
-    let records = MapData::from_pin(dir.join(RECORDS)).ok()?;
-    let records = Records::of(records.fd().as_fd(), info.max_entries()).ok()?;
+    let records = if let Some(records) = opened.get(&info.id()) {
+        Rc::clone(records)
+    } else {
+        let map = MapData::from_pin(dir.join(RECORDS)).ok()?;
+        let records = Rc::new(Records::of(map.fd().as_fd(), info.max_entries()).ok()?);
+        opened.insert(info.id(), Rc::clone(&records));
+        records
+    };
     let rejects = Map::HashMap(MapData::from_pin(dir.join(REJECTS)).ok()?);
     let Ok(rejects) = HashMap::try_from(rejects) else { return refusal() };
     let index = if_nametoindex(interface.as_str()).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Who has which place in the maps of an object.
+//! Assignment of places in the maps of an object to virtual routers.
 
 use vrrpd_engine::LinkId;
 
@@ -15,29 +15,29 @@ pub struct Owner {
 #[derive(Debug)]
 pub(super) struct Places {
     owners: Vec<Option<Owner>>,
-    /// Those that nobody has; the next one is taken from the end.
+    /// Free places; the next one is taken from the end.
     free: Vec<u32>,
-    /// So many of them are promised to somebody.
+    /// Number of free places that are reserved.
     reserved: usize,
 }
 
 impl Places {
-    /// As many as so many routers need, and a quarter more for those that a reload adds.
+    /// Places for this number of routers, and a quarter more for routers that a reload adds.
     pub(super) fn for_routers(routers: usize) -> Self {
-        /// Records that are mapped together.
+        /// Number of records that are mapped together.
         const TOGETHER: usize = crate::sys::records::BLOCK;
         let places = (routers + routers / 4).next_multiple_of(TOGETHER).max(TOGETHER);
         let places = u32::try_from(places).unwrap_or(u32::MAX);
-        // Routers that come together lie together.
+        // In ascending order, so that few pages are mapped.
         Self { owners: vec![None; places as usize], free: (0..places).rev().collect(), reserved: 0 }
     }
 
-    /// How many there are.
+    /// Number of places.
     pub(super) fn len(&self) -> u32 {
         u32::try_from(self.owners.len()).unwrap_or(u32::MAX)
     }
 
-    /// Promises so many places, if they are there.
+    /// Reserves places; returns false, without a change, if there are too few.
     pub(super) fn reserve(&mut self, places: usize) -> bool {
         let are_there = self.free.len() - self.reserved >= places;
         if are_there {
@@ -46,14 +46,14 @@ impl Places {
         are_there
     }
 
-    /// Takes back a promise of so many places.
+    /// Cancels the reservation of so many places.
     pub(super) fn release(&mut self, places: usize) {
         self.reserved = self.reserved.saturating_sub(places);
     }
 
-    /// Gives a place to a router, one of those that were promised or any other.
-    pub(super) fn take(&mut self, owner: Owner, is_promised: bool) -> Option<u32> {
-        if is_promised {
+    /// Assigns a place to a router, reserved or not; `None` if there is none.
+    pub(super) fn take(&mut self, owner: Owner, is_reserved: bool) -> Option<u32> {
+        if is_reserved {
             self.release(1);
         } else if self.free.len() <= self.reserved {
             return None;
@@ -63,7 +63,7 @@ impl Places {
         Some(place)
     }
 
-    /// Takes a place away from its router.
+    /// Releases a place.
     pub(super) fn free(&mut self, place: u32) {
         if self.owners.get_mut(place as usize).and_then(Option::take).is_some() {
             self.free.push(place);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_promised_goes_to_nobody_else() {
+    fn a_reserved_place_is_not_assigned_to_another_interface() {
         let mut places = Places::for_routers(1);
         assert!(places.reserve(10) && places.reserve(5));
         assert!(!places.reserve(2), "one is left");

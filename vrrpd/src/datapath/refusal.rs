@@ -115,6 +115,9 @@ pub enum Refusal {
     /// The program ran, but could not create or set its timer.
     #[error("the kernel's timer: {0}")]
     Timer(Arc<io::Error>),
+    /// The driver runs the program for interfaces below this one.
+    #[error("the driver would run the program on the interfaces below this one")]
+    Ports,
     /// All places in the maps are taken.
     #[error("the program has no room for another virtual router")]
     NoRoom,

@@ -5,7 +5,7 @@
 //! [`XdpPath::command`] tells the kernel of a router; [`XdpPath::record`] says what it knows, and [`Object::event`] when it
 //! knows something new. What the figures mean is said in [`vrrpd_common::watch`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
@@ -72,7 +72,7 @@ impl XdpPath {
 
     /// Attaches the program to the interface of this number and name, unless it is there.
     pub fn attach(loaded: Loaded, link: LinkId, index: u32, name: &str) -> Result<Self, Refusal> {
-        let (room, attachment) = loaded.take_place(index)?;
+        let (room, attachment) = loaded.into_parts(index)?;
         let object = room.object();
         object.begin_interface(index)?;
         #[cfg(feature = "debug-log")]
@@ -94,7 +94,10 @@ impl XdpPath {
     pub fn move_to(&mut self, loaded: Loaded, name: &str) -> Result<(), Refusal> {
         let room = loaded.into_room();
         room.object().begin_interface(self.index)?;
-        self.attachment.exchange(room.object().program().as_fd())?;
+        if let Err(why) = self.attachment.exchange(room.object().program().as_fd()) {
+            room.object().end_interface(self.index);
+            return Err(why);
+        }
         self.leave_object();
         self.room = room;
         self.stations = Stations::default();
@@ -104,6 +107,13 @@ impl XdpPath {
         Ok(())
     }
 
+    /// Has the program pass on every frame: it finds no router any more. The records stay.
+    pub fn stop_listening(&self) {
+        for slot in self.places.keys() {
+            self.object().hide(*slot, self.index);
+        }
+    }
+
     /// Keeps room for so many routers that are to come; whether there is as much.
     pub fn keep_room(&mut self, routers: usize) -> bool {
         self.room.resize(routers)
@@ -111,7 +121,8 @@ impl XdpPath {
 
     /// Has the object forget the interface.
     fn leave_object(&mut self) {
-        for slot in self.places.keys().copied().collect::<Vec<_>>() {
+        let slots: BTreeSet<u32> = self.places.keys().chain(self.addresses.keys()).copied().collect();
+        for slot in slots {
             // What fails here goes with the object.
             let _ = self.forget(slot);
         }
@@ -208,9 +219,13 @@ impl XdpPath {
         Ok(())
     }
 
-    /// The record of the router at `slot`.
+    /// The record of the router at `slot`, which is empty before the kernel was told of the router; `None` if it cannot be
+    /// read.
     pub fn record(&self, slot: u32) -> Option<RouterRecord> {
-        self.object().record(*self.places.get(&slot)?)
+        match self.places.get(&slot) {
+            Some(place) => self.object().record(*place),
+            None => Some(RouterRecord::default()),
+        }
     }
 
     /// All records with a counter above zero.

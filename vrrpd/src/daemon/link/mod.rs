@@ -8,6 +8,7 @@ mod own_mac;
 mod path;
 mod sockets;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 
@@ -42,7 +43,7 @@ pub(super) struct LinkIo {
     /// What is open, and the program being loaded.
     pub(super) path: DataPath,
     /// IDs of its earlier programs, since the known state of the interface may be older.
-    own_programs: Vec<u32>,
+    own_programs: BTreeSet<u32>,
     pub(super) table: RouterTable,
     /// The configured data path.
     pub(super) wanted: Datapath,
@@ -65,7 +66,7 @@ impl LinkIo {
         Self {
             name,
             path: DataPath::default(),
-            own_programs: Vec::new(),
+            own_programs: BTreeSet::new(),
             table: RouterTable::default(),
             wanted,
             datapath_option: DatapathOption::default(),
@@ -113,7 +114,7 @@ impl LinkIo {
     }
 
     /// How many routers there are.
-    pub(super) fn routers(&self) -> usize {
+    pub(super) fn router_count(&self) -> usize {
         self.table.routers().count()
     }
 

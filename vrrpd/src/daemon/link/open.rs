@@ -1,5 +1,6 @@
 //! Opens and closes an interface, and handles its loaded program. [`super::path`] decides what is opened and loaded.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use tracing::{error, info, warn};
@@ -78,7 +79,7 @@ impl LinkIo {
             Program::Loaded(program) => program,
         };
         let mut attached = XdpPath::attach(*program, id, interface.index, &self.name)?;
-        self.own_programs.push(attached.object().number());
+        self.own_programs.insert(attached.object().number());
         if let Some(mac) = interface.mac {
             attached.set_stations(mac, None)?;
         }
@@ -105,7 +106,7 @@ impl LinkIo {
         if let Ok(loaded) = &mut program
             && let Some(index) = loaded.interface()
         {
-            self.own_programs.push(loaded.number());
+            self.own_programs.insert(loaded.number());
             if !self.path.is_awaited_on(index) {
                 loaded.off();
             }
@@ -212,7 +213,8 @@ impl LinkIo {
         self.use_sockets(id, why, readiness)
     }
 
-    fn say_fallback(&self, why: &Refusal) {
+    /// Logs that packet sockets receive from now on.
+    pub(in crate::daemon) fn say_fallback(&self, why: &Refusal) {
         let (interface, reason) = (&self.name, why.to_string());
         if self.wanted.is_classifier() {
             error!(interface, reason, "tcx failed, falling back to raw sockets");
@@ -221,7 +223,7 @@ impl LinkIo {
         }
     }
 
-    /// Has packet sockets receive instead of the program, which this returns.
+    /// Opens packet sockets in place of the program, which is returned.
     fn use_sockets(
         &mut self,
         id: LinkId,
@@ -234,12 +236,14 @@ impl LinkIo {
         let receivers = self.opener(id, open.index, readiness).receivers()?;
         Ok(self.path.fall_back(receivers, why).map(|Kernel { program, beside, .. }| {
             close_aside(beside.into_iter().flatten());
+            // From now on the packet sockets receive all adverts, and the records do not change.
+            program.stop_listening();
             program
         }))
     }
 
-    /// The program has to move to an object with more room, which is loaded: packet sockets receive meanwhile. Returns the
-    /// program and what it moves to; `None`: it has not to.
+    /// Begins to move the program to the object with more room that was loaded for this interface: packet sockets receive until
+    /// the move is finished. Returns the program and the object; `None` if there is nothing to move.
     pub(in crate::daemon) fn begin_move(
         &mut self,
         id: LinkId,
@@ -248,26 +252,31 @@ impl LinkIo {
         if !self.is_in_kernel() {
             return Ok(None);
         }
-        // Why there is none is said when a router gets no place.
-        let Some(Ok(Program::Loaded(loaded))) = self.path.take_ready() else { return Ok(None) };
+        let loaded = match self.path.take_ready() {
+            Some(Ok(Program::Loaded(loaded))) => loaded,
+            Some(Err(why)) => {
+                warn!(
+                    interface = self.name,
+                    reason = why.to_string(),
+                    "cannot load a program with more room"
+                );
+                return Ok(None);
+            }
+            Some(Ok(Program::Attached(_))) | None => return Ok(None),
+        };
         let program = self.use_sockets(id, Refusal::NoRoom, readiness)?;
         Ok(program.map(|program| (program, *loaded)))
     }
 
-    /// Moves the program.
+    /// Moves the program to that object.
     pub(in crate::daemon) fn finish_move(
         &mut self,
         program: &mut XdpPath,
         loaded: Loaded,
     ) -> Result<(), Refusal> {
         program.move_to(loaded, &self.name)?;
-        self.own_programs.push(program.object().number());
+        self.own_programs.insert(program.object().number());
         Ok(())
-    }
-
-    /// The program could not move, and packet sockets receive from now on.
-    pub(in crate::daemon) fn stays_raw(&mut self, why: &Refusal) {
-        self.say_fallback(why);
     }
 
     /// The interface is gone, and its sockets with it; returns what remains to be done.
@@ -301,7 +310,12 @@ impl LinkIo {
 
 /// Why an interface cannot have the program, as far as known without it. The kernel sends no notification when one of
 /// `own_programs` is detached.
-fn obstacle(name: &str, own_programs: &[u32], interface: &Interface, wanted: Datapath) -> Option<Refusal> {
+fn obstacle(
+    name: &str,
+    own_programs: &BTreeSet<u32>,
+    interface: &Interface,
+    wanted: Datapath,
+) -> Option<Refusal> {
     let foreign = interface.xdp_program.filter(|program| !own_programs.contains(program));
     XdpPath::obstacle(name, wanted, foreign)
 }

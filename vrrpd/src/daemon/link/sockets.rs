@@ -26,7 +26,7 @@ pub(in crate::daemon) const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6]
 /// What can be read: a socket for each family.
 const SOURCES: usize = FAMILIES.len();
 /// In the number of a source, so many bits are for the source, then the place of its interface, then its generation. The highest
-/// bit is free, for what is watched beside interfaces.
+/// bit is free: group peers and objects in the kernel have numbers with that bit.
 const SOURCE_BITS: u32 = 1;
 const GENERATION_SHIFT: u32 = 30;
 const _: () = assert!(SOURCES <= 1 << SOURCE_BITS);
