@@ -10,6 +10,7 @@ use super::{Engine, Line, Output};
 use crate::expected::Expected;
 use crate::ids::RouterId;
 use crate::interface::{Interface, Remover};
+use crate::ledger::Resource;
 use crate::router::Router;
 
 impl Turn<'_> {
@@ -59,7 +60,13 @@ impl Turn<'_> {
         // A renamed interface still has the addresses.
         self.discard_stranded();
         let Some(now) = interface.filter(|_| self.router.is_holding()) else { return };
-        if self.router.to_take_on(&now).next().is_some() {
+        // The kernel may notify of each requested address before the answer to the request.
+        let is_requested = |resource: &Resource| match (resource, &self.router.waiting) {
+            (Resource::Address(held), Some(pending)) => pending.order.takes_on(held.on, held.address.address),
+            _ => false,
+        };
+        let is_missing = self.router.to_take_on(&now).any(|resource| !is_requested(&resource));
+        if is_missing {
             self.take_again();
         } else if before.is_none_or(|before| now.is_up() && !before.is_up() || now.mac != before.mac) {
             self.router.enqueue(Action::AnnounceAddresses(Occasion::TakeOver));

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use vrrpd_common::MacAddr;
 
-use super::resource::{Macvlan, Resource};
+use super::resource::{Macvlan, Place, Resource};
 
 /// A request for a router, answered by one [`Outcome`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +68,12 @@ impl Order {
     /// Whether it adds this address.
     pub fn takes(&self, address: IpAddr) -> bool {
         matches!(self, Self::Take { resources, .. } if resources.iter().any(|resource| resource.is_address(address)))
+    }
+
+    /// Whether it adds this address in this place.
+    pub fn takes_on(&self, on: Place, address: IpAddr) -> bool {
+        let is_it = |resource: &Resource| matches!(resource, Resource::Address(held) if held.on == on && held.address.address == address);
+        matches!(self, Self::Take { resources, .. } if resources.iter().any(is_it))
     }
 }
 

@@ -657,6 +657,32 @@ fn master_goes_on_without_another_interface_and_takes_its_addresses_when_that_co
 }
 
 #[test]
+fn requested_address_on_another_interface_is_not_requested_again_before_the_answer() {
+    let (config, eth1, resources) = with_another_interface();
+    let mut bench = Bench::of(config).begun();
+    let id = bench.id;
+    let other =
+        |there: &Interface| Input::OtherInterface(id, "eth1".to_owned(), Some(Box::new(there.clone())));
+    bench.input(other(&eth1));
+    let outputs = bench.miss_master();
+    assert!(outputs.iter().any(|output| matches!(output, Output::Ask(_, order) if order.takes("198.51.100.1".parse().expect("legal")))));
+    // The kernel notifies of a change of the interface before it has the address.
+    let before = bench.engine.deadline();
+    for mtu in [1400, 1300] {
+        bench.input(other(&Interface { mtu, ..eth1.clone() }));
+        assert_eq!(bench.engine.deadline(), before, "nothing is to be restored");
+    }
+    let outputs = bench.done();
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Ask(..))), "{outputs:?}");
+    assert!(bench.router().is_settled_master());
+    // An index of another interface is another place.
+    let again = Interface { index: 8, ..eth1 };
+    let outputs = bench.input(other(&again));
+    assert!(!asks_for(&outputs, &Order::Take { resources, or_without: true }), "{outputs:?}");
+    assert!(outputs.iter().any(|output| matches!(output, Output::Ask(..))), "{outputs:?}");
+}
+
+#[test]
 fn addresses_that_come_to_another_interface_after_that_was_renamed_are_given_back() {
     let (config, eth1, resources) = with_another_interface();
     let mut bench = Bench::of(config.clone()).begun();
