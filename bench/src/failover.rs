@@ -113,7 +113,7 @@ fn failovers(record: &mut Record, subject: Subject, routers: &Routers, times: u3
     failovers_between(record, subject, routers, times, &lab, &hosts)
 }
 
-/// Two unicast peers, on a network whose third machine sees all frames.
+/// Two unicast peers, on a network with a third machine that receives all frames.
 fn unicast(record: &mut Record, subject: Subject, routers: &Routers, times: u32) -> Result<()> {
     let lab = Lab::new();
     let hosts = lab.hosts();

@@ -77,7 +77,7 @@ fn lan_of(index: u32) -> usize {
 }
 
 impl Kernel {
-    /// A kernel whose interfaces have these own addresses, and one address each of another program.
+    /// A kernel with interfaces that have these own addresses, and one address each of another program.
     pub fn new(own: &[IpAddr], others: &[IpAddr], marks: bool) -> Self {
         let on_interface =
             |address| InterfaceAddress { address, prefix_len: PREFIX_LEN, ours: false, tentative: false };
@@ -240,7 +240,7 @@ impl Kernel {
     }
 }
 
-/// The LANs on whose interfaces a request adds addresses.
+/// The LANs on which a request adds addresses.
 pub(crate) fn taken_on(order: &Order) -> Vec<usize> {
     match order {
         Order::Take { resources, .. } => {

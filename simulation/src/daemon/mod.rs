@@ -176,7 +176,7 @@ pub struct Daemon {
     reload: Reload<Vec<RouterConfig>, Vec<(usize, RouterConfig)>>,
     /// The last journal.
     journal: String,
-    /// Routers whose role must be sent to the guardian.
+    /// Routers for which the guardian must be told the role.
     untold: BTreeSet<usize>,
     effects: Vec<Effect>,
     /// Number of effects already sent.

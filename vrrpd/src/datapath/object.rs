@@ -270,25 +270,22 @@ impl Object {
     fn begin_router(&self, maps: &mut Maps, slot: u32, index: u32, place: u32) -> Result<(), Refusal> {
         self.records.open(place).map_err(no_records)?;
         // Clears the record of the previous router in this place.
-        self.commands.carry_out(KernelCommand {
-            slot,
-            interface: index,
-            place,
-            ..KernelCommand::default()
-        })?;
+        self.clear(slot, index, place)?;
         let inserted = maps.index.insert(place_key(index, slot), place, 0);
         inserted.map_err(|error| refusal("INDEX", error))
     }
 
+    /// Has the kernel ignore adverts for a place, and clears its record.
+    fn clear(&self, slot: u32, index: u32, place: u32) -> Result<(), Refusal> {
+        self.commands.carry_out(KernelCommand { slot, interface: index, place, ..KernelCommand::default() })
+    }
+
     /// Releases the place of a router.
     pub(super) fn free_place(&self, slot: u32, index: u32, place: u32) -> Result<(), Refusal> {
-        let none = KernelCommand { slot, interface: index, place, ..KernelCommand::default() };
         // On an error the place stays occupied: the kernel still handles the router.
-        self.commands.carry_out(none)?;
-        let mut maps = self.maps();
-        // It may be hidden already.
-        let _ = maps.index.remove(&place_key(index, slot));
-        maps.places.free(place);
+        self.clear(slot, index, place)?;
+        self.hide(slot, index);
+        self.maps().places.free(place);
         Ok(())
     }
 
