@@ -6,7 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use vrrpd_lab::usual::{SOON, routers_file};
-use vrrpd_lab::{AdvertFrame, Datapath, Flood, Host, Lab, Vrrpd, wait_until};
+use vrrpd_lab::{AdvertFrame, Datapath, Flood, Host, Lab, Strace, Vrrpd, wait_until};
 
 const DATAPATHS: [Datapath; 3] = [Datapath::Generic, Datapath::Native, Datapath::Tcx];
 /// Adverts come much more often than they say, so that a busy machine makes no failover.
@@ -120,5 +120,37 @@ fn routers_for_which_there_is_no_place_come_with_a_reload_and_no_advert_is_lost(
         let sent = flood.stop();
         // One may have been heard before it was counted as sent. What packet sockets and the program both heard counts twice.
         wait_until(SOON, "every advert was heard", || heard() - heard_before + 1 >= sent - sent_before);
+    }
+}
+
+/// The kernel may be slow to attach, replace and detach programs, and a Master has to advertise meanwhile.
+#[test]
+fn programs_are_attached_replaced_and_taken_off_outside_the_event_loop() {
+    for datapath in DATAPATHS {
+        let lab = Lab::new();
+        let [host] = lab.hosts();
+        let daemon = start(&host, &file(1, datapath));
+        daemon.wait_state_of(51, "master", SOON);
+        let strace = Strace::calls_of(&host, daemon.pid(), "bpf");
+        let reload = |last: u8, with: Datapath| {
+            daemon.reload(&file(last, with));
+            let name = with.name().expect("it is named");
+            wait_until(SOON, "all routers are there", || {
+                let states = daemon.states();
+                states.len() == usize::from(last) + 1 && states.iter().all(|state| state["datapath"] == name)
+            });
+        };
+        // There is no place for so many routers: the program is replaced. Then it is taken off, and attached again.
+        reload(40, datapath);
+        reload(1, Datapath::Raw);
+        reload(1, datapath);
+        let calls = strace.lines();
+        for slow in ["BPF_LINK_CREATE", "BPF_LINK_UPDATE", "BPF_LINK_DETACH"] {
+            let made: Vec<_> = calls.iter().filter(|call| call.contains(slow)).collect();
+            assert!(!made.is_empty(), "{datapath:?}: no {slow} in {calls:#?}");
+            // The event loop runs in the first thread.
+            let on_the_loop = format!("{} ", daemon.pid());
+            assert!(!made.iter().any(|call| call.starts_with(&on_the_loop)), "{datapath:?}: {made:?}");
+        }
     }
 }

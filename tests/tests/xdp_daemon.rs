@@ -171,7 +171,7 @@ fn interface_on_which_adverts_come_from_another_subnet_is_left_to_raw_sockets_fo
         backup.wait_log(SOON, "10.9.0.2, which is not in a subnet of the interface");
         let state = backup.state();
         assert_eq!((&state["datapath"], &state["state"]), (&"raw".into(), &"backup".into()));
-        assert_eq!(backup.host().xdp_program("eth0"), None);
+        wait_until(SOON, "the program is taken off", || backup.host().xdp_program("eth0").is_none());
         wait_until(SOON, "it hears its master", || backup.state()["master"]["priority"] == 105);
 
         // An untagged one is valid.
@@ -191,6 +191,30 @@ fn interface_on_which_adverts_come_from_another_subnet_is_left_to_raw_sockets_fo
         assert_eq!((&state["state"], &state["counters"]["transitions"]), (&"backup".into(), &1.into()));
         flood.stop();
         backup.wait_state("master", SOON);
+    }
+}
+
+/// Some drivers take the link down when a program is taken off.
+#[test]
+fn program_that_is_given_up_is_taken_off_when_no_router_of_the_interface_is_master() {
+    for datapath in Datapath::IN_KERNEL {
+        let lab = Lab::new();
+        let [router, other] = lab.hosts();
+        let daemon = Vrrpd::usual(&router, 100).datapath(datapath).start();
+        daemon.wait_state("master", SOON);
+        let program = router.xdp_program("eth0");
+        assert!(program.is_some());
+        let source = std::net::Ipv4Addr::new(10, 9, 0, 2);
+        let foreign = AdvertFrame::v3(source.into(), VRID, 200, INTERVAL, &[ADDRESS.into()]).build();
+        Injector::on(&other).send(&foreign);
+        daemon.wait_log(SOON, "10.9.0.2, which is not in a subnet of the interface");
+        let state = daemon.state();
+        assert_eq!((&state["state"], &state["datapath"]), (&"master".into(), &"raw".into()));
+        assert_eq!(router.xdp_program("eth0"), program, "it passes on every frame until then");
+
+        daemon.signal(Signal::SIGUSR2);
+        daemon.wait_state("backup", SOON);
+        wait_until(SOON, "the program is taken off", || router.xdp_program("eth0").is_none());
     }
 }
 

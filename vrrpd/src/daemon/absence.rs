@@ -7,10 +7,13 @@ use super::Daemon;
 use super::link::{LoadedProgram, ReturnStep, close_aside};
 use crate::clock;
 use crate::datapath::refusal::Refusal;
+use crate::datapath::xdp::Retired;
 
 impl Daemon {
     /// Loads the program of an interface, to be attached again.
     pub(super) fn return_program(&mut self, id: LinkId) {
+        // The hook is free before the program is attached again.
+        self.take_off_programs();
         let Some(link) = self.links.get_mut(id) else { return };
         let Some(interface) = self.engine.interface(id) else { return };
         match link.begin_return(interface) {
@@ -28,6 +31,9 @@ impl Daemon {
     /// Takes the loaded and attached program into use; it knows no router yet, and passes everything on.
     pub(super) fn put_program_back(&mut self, id: LinkId, program: Result<LoadedProgram, Refusal>) {
         if self.engine.is_in_use(id) {
+            if let Ok(LoadedProgram::Loaded(loaded)) = program {
+                self.retired.extend(Retired::of(*loaded).map(|retired| (id, retired)));
+            }
             return self.input(Input::ReturnLater(id));
         }
         match self.return_to_program(id, program) {

@@ -74,6 +74,10 @@ impl Daemon {
                 let (routers, wanted) = ((link.router_count(), self.engine.routers().len()), link.wanted);
                 return self.spawn_loading(id, wanted, routers, Some(interface.index));
             }
+            OpenStep::Attach(program) => {
+                let index = interface.index;
+                return self.spawn_program(id, "attaching", move || program.onto(index));
+            }
             OpenStep::Open(program) => {
                 if let Err(error) = link.open(id, interface, program, &self.readiness) {
                     // The interface is gone again; its notification follows.
@@ -134,6 +138,7 @@ impl Daemon {
     /// Attaches, in another thread, programs that were loaded for new routers, for the data paths that `of` accepts;
     /// returns whether there are any.
     pub(super) fn attach_programs(&mut self, of: impl Fn(Datapath) -> bool) -> bool {
+        self.take_off_programs();
         let engine = &self.engine;
         let attaching = self.links.iter_mut().filter_map(|(id, link)| {
             link.begin_attaching(engine.interface(id), &of).map(|program| (id, program))

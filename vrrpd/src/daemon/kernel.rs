@@ -13,11 +13,12 @@ use vrrpd_common::router::Event;
 use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::{Input, LinkId, RouterId};
 
-use super::Daemon;
-use super::link::{LinkIo, LoadedProgram};
+use super::link::{LinkIo, LoadedProgram, MoveStep};
+use super::{Aside, Daemon, Moved};
 use crate::clock;
 use crate::datapath::object::Object;
 use crate::datapath::places::Owner;
+use crate::datapath::program::Loaded;
 use crate::datapath::refusal::Refusal;
 use crate::datapath::xdp::XdpPath;
 
@@ -40,8 +41,9 @@ impl Daemon {
     fn take_kernel_events(&mut self, object: &Object) -> bool {
         for _ in 0..MAX_EVENTS {
             let Some((Owner { link, slot }, kind)) = object.event() else { return true };
-            let router = abi::router_at(slot)
-                .and_then(|(family, vrid)| self.links.get(link)?.table.router(family, vrid));
+            // Packet sockets receive while a program is moved to another object.
+            let link = self.links.get(link).filter(|link| link.is_in_kernel());
+            let router = abi::router_at(slot).and_then(|(family, vrid)| link?.table.router(family, vrid));
             let (Some(id), Some(kind)) = (router, kind) else { continue };
             match kind {
                 EventKind::Advert => self.hear_kernel(id),
@@ -117,6 +119,14 @@ impl Daemon {
             None
         });
         self.take_last_records(link_id, kernel.as_deref());
+        self.retired.extend(kernel.map(|kernel| (link_id, kernel.retire())));
+    }
+
+    /// Takes off programs that are not in use any more, except on interfaces where a router is Master: some drivers take the
+    /// link down for it.
+    pub(super) fn take_off_programs(&mut self) {
+        let engine = &self.engine;
+        self.retired.retain(|(link, _)| engine.is_in_use(*link));
     }
 
     /// Takes over what the program of an interface has heard and counted, which listens no more.
@@ -138,28 +148,68 @@ impl Daemon {
     }
 
     /// Moves interfaces on whose programs there is no room for the routers that come to objects with more room, which were loaded
-    /// for that. Packet sockets listen meanwhile, so no advert is lost.
-    pub(super) fn move_programs(&mut self) {
+    /// for that. Another thread replaces the programs, since the kernel may be slow; packet sockets listen meanwhile, so no
+    /// advert is lost. Returns whether there are any.
+    pub(super) fn move_programs(&mut self) -> bool {
+        let mut are_some = false;
         for id in self.links.ids().collect::<Vec<_>>() {
             let Some(link) = self.links.get_mut(id) else { continue };
-            let (mut kernel, loaded) = match link.begin_move(id, &self.readiness) {
-                Ok(Some(moving)) => moving,
-                Ok(None) => continue,
-                Err(error) => {
-                    error!(interface = link.name, %error, "cannot open raw sockets");
-                    continue;
+            match link.begin_move(id, &self.readiness) {
+                Ok(Some((kernel, loaded))) => {
+                    are_some = true;
+                    self.take_last_records(id, Some(&kernel));
+                    self.spawn_move(id, kernel, loaded);
                 }
-            };
-            self.take_last_records(id, Some(&kernel));
-            let Some(link) = self.links.get_mut(id) else { continue };
-            let returned = link
-                .finish_move(&mut kernel, loaded)
-                .and_then(|()| self.return_to_program(id, Ok(LoadedProgram::Attached(kernel))));
-            if let (Err(why), Some(link)) = (returned, self.links.get_mut(id)) {
-                link.say_fallback(&why);
-                self.input(Input::NotReturned(id, why.to_string()));
+                Ok(None) => {}
+                Err(error) => error!(interface = link.name, %error, "cannot open raw sockets"),
             }
         }
+        are_some
+    }
+
+    fn spawn_move(&self, id: LinkId, mut kernel: Box<XdpPath>, loaded: Loaded) {
+        let (done, lane) = (self.aside_in.clone(), self.lanes.programs.clone());
+        let name = self.links.get(id).map_or_else(String::new, |link| link.name.clone());
+        let what = format!("moving the program of {name} to a larger object");
+        tokio::task::spawn_local(async move {
+            let moving = move || {
+                let result = kernel.move_to(loaded, &name);
+                (kernel, result)
+            };
+            let moved = match lane.run(what, moving).await {
+                Ok((kernel, result)) => Moved { kernel: Some(kernel), result },
+                Err(error) => Moved { kernel: None, result: Err(error.into()) },
+            };
+            // The receiver is gone when the daemon ends.
+            let _ = done.send((id, Aside::Moved(moved)));
+        });
+    }
+
+    /// Handles that the program of an interface was moved, or could not be.
+    pub(super) fn moved(&mut self, id: LinkId, Moved { kernel, result }: Moved) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let step = link.moved(kernel.as_deref());
+        match (step, kernel, result) {
+            (MoveStep::PutBack, Some(kernel), Ok(())) => {
+                let returned = self.return_to_program(id, Ok(LoadedProgram::Attached(kernel)));
+                if let Err(why) = returned {
+                    self.not_moved(id, &why);
+                }
+            }
+            (MoveStep::PutBack, kernel, result) => {
+                self.retired.extend(kernel.map(|kernel| (id, kernel.retire())));
+                self.not_moved(id, &result.err().unwrap_or(Refusal::NotLoaded));
+            }
+            (MoveStep::TakeOff, ..) => {}
+            (MoveStep::Open(interface), ..) => self.link_changed(id, &interface),
+        }
+    }
+
+    fn not_moved(&mut self, id: LinkId, why: &Refusal) {
+        if let Some(link) = self.links.get(id) {
+            link.say_fallback(why);
+        }
+        self.input(Input::NotReturned(id, why.to_string()));
     }
 
     /// Checks from time to time whether programs are still attached, and logs what they have discarded.

@@ -72,6 +72,8 @@ impl Daemon {
         // From here on another daemon may serve these routers, with a program of its own in the kernel; its scripts wait
         // for ours.
         self.links.clear();
+        self.retired.clear();
+        self.objects.detaching().wait_for_all(LAST_CHANGES);
         drop(self.group_peers);
         drop(self.rundir);
         tell_last(&self.followers).await;

@@ -56,6 +56,7 @@ use crate::datapath::own_mac::OwnMacChanged;
 use crate::datapath::program::Loaded;
 use crate::datapath::readiness::{self, Readiness};
 use crate::datapath::refusal::Refusal;
+use crate::datapath::xdp::{Retired, XdpPath};
 use crate::guardian::{Guardian, GuardianMessage, Mastery};
 use crate::interface::service::{Report, Service};
 use crate::lane::Lanes;
@@ -103,6 +104,8 @@ pub struct Daemon {
     readiness: Readiness,
     /// The programs in the kernel.
     objects: Objects,
+    /// Programs that are not in use any more, to be taken off when no router of the interface is Master.
+    retired: Vec<(LinkId, Retired)>,
     ready: Vec<u64>,
     /// Wakes the loop under the number [`OTHERS`].
     others_waker: Waker,
@@ -158,11 +161,21 @@ enum Wake {
     Aside(LinkId, Aside),
 }
 
+/// The result of moving the program of an interface to another object.
+#[derive(Debug)]
+struct Moved {
+    /// The program; `None` if the thread could not be started.
+    kernel: Option<Box<XdpPath>>,
+    result: Result<(), Refusal>,
+}
+
 /// Results of work for an interface in another thread, since the kernel is slow.
 #[derive(Debug)]
 enum Aside {
     /// The program was loaded, or the reason why not.
     Loaded(Result<Loaded, Refusal>),
+    /// The program was moved to a larger object, or the reason why not.
+    Moved(Moved),
     /// The interface accepts frames to its own MAC address.
     OwnMac(OwnMacChanged),
     /// The `prepare` script with this number has ended.
@@ -216,6 +229,7 @@ impl Daemon {
             Some(Wake::Reloaded(read)) => self.reloaded(read),
             Some(Wake::Found(found)) => self.found(&found),
             Some(Wake::Aside(link, Aside::Loaded(program))) => self.loaded(link, program),
+            Some(Wake::Aside(link, Aside::Moved(moved))) => self.moved(link, moved),
             Some(Wake::Aside(link, Aside::OwnMac(changed))) => self.own_mac_changed(link, changed),
             Some(Wake::Aside(link, Aside::Prepared(id, number))) => self.prepared(link, id, number),
         }
@@ -409,6 +423,7 @@ impl Daemon {
         self.perform_outputs();
         self.open_again(now);
         self.look_after_programs(now);
+        self.take_off_programs();
     }
 
     /// After a suspension, the state from before is not trusted.

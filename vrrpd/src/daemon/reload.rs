@@ -146,8 +146,8 @@ impl Daemon {
                     self.look(wanted);
                 }
                 Step::TryOut(wanted) => self.try_out(wanted),
-                // No router is Master there now.
-                Step::Begin(arriving) if self.attach_programs(|_| true) => {
+                // No router is Master where a program is attached now.
+                Step::Begin(arriving) if self.attach_programs(|_| true) | self.move_programs() => {
                     self.reload.stages.change(arriving);
                 }
                 Step::Begin((arriving, groups)) => self.begin_all(arriving, &groups),
@@ -308,7 +308,6 @@ impl Daemon {
     /// Starts the new routers, and forms the groups.
     fn begin_all(&mut self, arriving: Vec<RouterConfig>, groups: &[GroupConfig]) {
         self.reload.stages.promise(BTreeSet::new());
-        self.move_programs();
         let mut begun = Vec::new();
         for config in arriving {
             let claimed = begin::claim_router(&self.rundir, &config);

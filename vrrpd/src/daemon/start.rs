@@ -47,6 +47,8 @@ use crate::track::Watchers;
 const START: Duration = Duration::from_secs(10);
 /// How long the guardian of an earlier daemon may take, and the polling interval.
 const GUARDIAN: Duration = Duration::from_secs(5);
+/// How long the end of a start that fails may wait until its programs are detached.
+const DETACHED: Duration = Duration::from_secs(2);
 /// How long a killed process may take to end.
 const DYING: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(2);
@@ -79,6 +81,22 @@ impl Daemon {
         source: &Source,
         dir: Option<&Path>,
         guardian: Guardian,
+    ) -> Result<Self, StartError> {
+        let objects = Objects::default();
+        let started = Self::open(configuration, source, dir, guardian, objects.clone()).await;
+        if started.is_err() {
+            // The next start may follow at once.
+            objects.detaching().wait_for_all(DETACHED);
+        }
+        started
+    }
+
+    async fn open(
+        configuration: Configuration,
+        source: &Source,
+        dir: Option<&Path>,
+        guardian: Guardian,
+        objects: Objects,
     ) -> Result<Self, StartError> {
         let Configuration { routers: configs, groups, checks } = configuration;
         let system = |what: &str| {
@@ -120,7 +138,8 @@ impl Daemon {
             others_waker: readiness.waker(super::OTHERS),
             are_others_due: true,
             readiness,
-            objects: Objects::default(),
+            objects,
+            retired: Vec::new(),
             guardian_ends: None,
             ready: Vec::new(),
             signals,

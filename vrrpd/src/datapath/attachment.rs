@@ -1,44 +1,42 @@
 //! Attaching the program to an interface: in the driver, after it, or at the tcx hook.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::thread;
 
 use vrrpd_common::Duration;
 
-use super::closing;
+use super::detaching::Detaching;
 use super::ports;
 use super::refusal::{ForeignProgram, Refusal};
 use super::tier::Tier;
-use crate::clock;
 use crate::config::Datapath;
 use crate::guardian::copies::{Keeper, Kept};
 use crate::sys::bpf::{self, Attached};
 
-/// Pause between two attempts to attach a classifier.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
+/// How long a program waits until the previous one of the interface is detached.
+const PATIENCE: Duration = Duration::from_secs(1);
 
-/// An attached program. It is detached on drop, or by the kernel after a crash. That takes the kernel ten milliseconds.
-/// A classifier is detached in another thread, since it consumes nothing meanwhile; an XDP program is detached
-/// synchronously, since it would consume adverts for the next sockets, and occupies the hook.
+/// An attached program. It is detached by another thread on drop, or by the kernel after a crash. Until then it may still
+/// run, so its maps must not name a router of the interface any more.
 #[derive(Debug)]
 pub(super) struct Attachment {
     index: u32,
     tier: Tier,
     /// Why it is not a better tier.
     refused: Option<Refusal>,
-    /// `None`: it is being detached.
+    /// `None`: it was handed over, or is being detached.
     link: Option<Kept<Attached>>,
+    detaching: Detaching,
 }
 
 impl Attachment {
-    /// Attaches the program to the interface with this index, in the best available tier among the requested ones.
+    /// Attaches the program to the interface with this index, in the best available tier among the requested ones. Waits
+    /// until earlier programs of this process are detached from it.
     pub(super) fn make(
         program: BorrowedFd<'_>,
         keeper: &Keeper,
+        detaching: &Detaching,
         index: u32,
         wanted: Datapath,
-        patience: Duration,
     ) -> Result<Self, Refusal> {
         let tiers: &[Tier] = match wanted {
             Datapath::Raw => &[],
@@ -47,16 +45,18 @@ impl Attachment {
             Datapath::XdpNative => &[Tier::Native],
             Datapath::XdpGeneric => &[Tier::Generic],
         };
+        detaching.wait_for(index, PATIENCE);
         let mut refused = Vec::new();
         for tier in tiers.iter().copied() {
             if tier == Tier::Native && ports::are_below(index) {
                 refused.push((tier, Refusal::Ports));
                 continue;
             }
-            match attach(program, index, tier, patience) {
+            match bpf::attach(program, index, tier.hook(), tier.flags()) {
                 Ok(link) => {
                     let refused = (!refused.is_empty()).then_some(Refusal::Tiers(refused));
-                    return Ok(Self { index, tier, refused, link: Some(keeper.keep(link)) });
+                    let link = Some(keeper.keep(link));
+                    return Ok(Self { index, tier, refused, link, detaching: detaching.clone() });
                 }
                 Err(error) => refused.push((tier, tier.refusal(error))),
             }
@@ -68,6 +68,12 @@ impl Attachment {
     pub(super) fn exchange(&self, program: BorrowedFd<'_>) -> Result<(), Refusal> {
         let link = self.link.as_ref().ok_or(Refusal::TakenOff(self.tier))?;
         bpf::exchange(link.as_fd(), program).map_err(Refusal::of_attaching)
+    }
+
+    /// Hands over what keeps the program attached.
+    pub(super) fn hand_over(&mut self) -> Self {
+        let (link, detaching) = (self.link.take(), self.detaching.clone());
+        Self { index: self.index, tier: self.tier, refused: None, link, detaching }
     }
 
     /// The number of the interface.
@@ -105,30 +111,10 @@ impl Attachment {
     }
 }
 
-/// Attaches the program. If the same classifier is still attached, waits until it is gone: the kernel takes some ten
-/// milliseconds to remove one, and does so in another thread.
-fn attach(program: BorrowedFd<'_>, index: u32, tier: Tier, patience: Duration) -> io::Result<Attached> {
-    let until = clock::now() + patience;
-    loop {
-        match bpf::attach(program, index, tier.hook(), tier.flags()) {
-            Err(error)
-                if tier == Tier::Tcx
-                    && error.raw_os_error() == Some(libc::EEXIST)
-                    && clock::now() < until =>
-            {
-                thread::sleep(PAUSE);
-            }
-            attached => return attached,
-        }
-    }
-}
-
 impl Drop for Attachment {
     fn drop(&mut self) {
-        let link = self.link.take();
-        match self.tier {
-            Tier::Tcx => closing::let_go(link),
-            Tier::Native | Tier::Generic => drop(link),
+        if let Some(link) = self.link.take() {
+            self.detaching.detach(self.index, link);
         }
     }
 }

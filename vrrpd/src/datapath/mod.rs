@@ -11,6 +11,7 @@ pub mod classifier;
 pub mod closing;
 mod clsact;
 mod commands;
+pub mod detaching;
 #[cfg(feature = "debug-log")]
 mod kernel_log;
 pub mod leftovers;

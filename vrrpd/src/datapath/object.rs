@@ -22,6 +22,7 @@ use vrrpd_common::abi::{
 use vrrpd_common::classify::AddressUse;
 
 use super::commands::Commands;
+use super::detaching::Detaching;
 use super::pins::{PinError, Pins};
 use super::places::{Owner, Places};
 use super::program::{self, COMMANDS, PROGRAM};
@@ -48,6 +49,8 @@ struct Loading {
     one: Mutex<()>,
     /// Objects in use, and the newest of each kind, for interfaces that are removed and added again.
     loaded: Mutex<Vec<Arc<Object>>>,
+    /// Programs that are being detached.
+    detaching: Detaching,
 }
 
 /// The program in the kernel, with its maps.
@@ -60,6 +63,7 @@ pub struct Object {
     records_map: Map,
     records: Records,
     maps: Mutex<Maps>,
+    detaching: Detaching,
     events: OnceLock<Source<OwnedFd>>,
     #[cfg(feature = "debug-log")]
     log: super::kernel_log::ProgramLog,
@@ -100,11 +104,18 @@ impl Objects {
         if let Some(room) = self.loaded().iter().rev().find_map(|object| object.reserve(wanted, routers)) {
             return Ok(room);
         }
-        let object = Arc::new(program::aside(|| Object::load(wanted, routers.max(in_all), patience))?);
+        let detaching = self.detaching().clone();
+        let load = || Object::load(wanted, routers.max(in_all), patience, detaching);
+        let object = Arc::new(program::aside(load)?);
         let room = object.reserve(wanted, routers).ok_or(Refusal::NoRoom)?;
         self.forget(|there| there.is_classifier == object.is_classifier);
         self.loaded().push(object);
         Ok(room)
+    }
+
+    /// Programs that are being detached.
+    pub fn detaching(&self) -> &Detaching {
+        &self.0.detaching
     }
 
     /// The object with this event number; `None` if it was closed, or the number belongs to something else.
@@ -133,7 +144,12 @@ impl Objects {
 
 impl Object {
     /// Loads an object with places for this number of routers, and some spare ones.
-    fn load(wanted: Datapath, routers: usize, patience: Duration) -> Result<Self, Refusal> {
+    fn load(
+        wanted: Datapath,
+        routers: usize,
+        patience: Duration,
+        detaching: Detaching,
+    ) -> Result<Self, Refusal> {
         let places = Places::for_routers(routers);
         let mut ebpf = program::load(wanted, places.len())?;
         let mut take = |name| ebpf.take_map(name).ok_or(Refusal::NoMap(name));
@@ -163,6 +179,7 @@ impl Object {
             records_map,
             records,
             maps: Mutex::new(maps),
+            detaching,
             events: OnceLock::new(),
             #[cfg(feature = "debug-log")]
             log: super::kernel_log::ProgramLog::of(ebpf),
@@ -172,6 +189,11 @@ impl Object {
     /// The program, to be attached.
     pub(super) const fn program(&self) -> &ProgramFd {
         &self.program
+    }
+
+    /// Programs that are being detached.
+    pub(super) const fn detaching(&self) -> &Detaching {
+        &self.detaching
     }
 
     /// The kernel's number of the program.

@@ -13,8 +13,6 @@ use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use nix::errno::Errno;
 use tracing::debug;
 
-use vrrpd_common::Duration;
-
 use super::attachment::Attachment;
 use super::object::{Room, ring_len};
 use super::privileges;
@@ -30,9 +28,6 @@ static TCX_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECT
 pub(super) const PROGRAM: &str = "vrrpd";
 /// What runs when it is asked to.
 pub(super) const COMMANDS: &str = "vrrpd_command";
-/// How long to wait for the same program to be detached from an interface, in another thread and on the loop.
-const ASIDE: Duration = Duration::from_secs(1);
-const ON_THE_LOOP: Duration = Duration::from_millis(50);
 /// The maps that have as many entries as there are places.
 const PLACES: [&str; 5] = ["INDEX", "ROUTERS", "RECORDS", "REJECTS", "STATIONS"];
 
@@ -55,7 +50,7 @@ impl Loaded {
 
     /// Attaches the program to the interface with this index, which takes some drivers long.
     pub fn onto(mut self, index: u32) -> Result<Self, Refusal> {
-        self.attachment = Some(self.attach(index, ASIDE)?);
+        self.attachment = Some(self.attach(index)?);
         Ok(self)
     }
 
@@ -83,7 +78,7 @@ impl Loaded {
     pub(super) fn into_parts(mut self, index: u32) -> Result<(Room, Attachment), Refusal> {
         let attachment = match self.attachment.take().filter(|attachment| attachment.interface() == index) {
             Some(there) => there,
-            None => self.attach(index, ON_THE_LOOP)?,
+            None => self.attach(index)?,
         };
         Ok((self.room, attachment))
     }
@@ -93,9 +88,14 @@ impl Loaded {
         self.room
     }
 
-    fn attach(&self, index: u32, patience: Duration) -> Result<Attachment, Refusal> {
-        let program = self.room.object().program().as_fd();
-        Attachment::make(program, &self.keeper, index, self.wanted, patience)
+    /// What keeps the program attached, if it is.
+    pub(super) fn into_attachment(self) -> Option<Attachment> {
+        self.attachment
+    }
+
+    fn attach(&self, index: u32) -> Result<Attachment, Refusal> {
+        let object = self.room.object();
+        Attachment::make(object.program().as_fd(), &self.keeper, object.detaching(), index, self.wanted)
     }
 }
 

@@ -38,8 +38,8 @@ pub struct KnownAddresses {
     pub from_peers: Option<IpAddr>,
 }
 
-/// The program on one interface. Dropping it takes the program off, and gives the places of its routers back; if the process
-/// crashes, the kernel does so.
+/// The program on one interface. Dropping it gives the places of its routers back, and has another thread take the program
+/// off; if the process crashes, the kernel does so.
 pub struct XdpPath {
     link: LinkId,
     /// The number of the interface.
@@ -51,6 +51,13 @@ pub struct XdpPath {
     addresses: BTreeMap<u32, KnownAddresses>,
     stations: Stations,
     pins: Option<Pins>,
+    attachment: Attachment,
+}
+
+/// A program that knows no router any more, and passes on every frame. Dropping it has another thread take the program off.
+#[derive(Debug)]
+pub struct Retired {
+    #[expect(dead_code, reason = "held for what dropping it does")]
     attachment: Attachment,
 }
 
@@ -90,7 +97,8 @@ impl XdpPath {
         })
     }
 
-    /// Goes on with a program of another object, which knows no router yet. If that fails, nothing has changed.
+    /// Goes on with a program of another object, which knows no router yet. If that fails, nothing has changed. Waits for a
+    /// kernel lock.
     pub fn move_to(&mut self, loaded: Loaded, name: &str) -> Result<(), Refusal> {
         let room = loaded.into_room();
         room.object().begin_interface(self.index)?;
@@ -105,6 +113,11 @@ impl XdpPath {
         self.pins = None;
         self.pins = pin(self.room.object(), name, self.tier());
         Ok(())
+    }
+
+    /// Ends the use of the program, which stays attached.
+    pub fn retire(mut self) -> Retired {
+        Retired { attachment: self.attachment.hand_over() }
     }
 
     /// Has the program pass on every frame: it finds no router any more. The records stay.
@@ -241,6 +254,13 @@ impl XdpPath {
     /// Discarded frames that name no router of ours.
     pub fn rejects(&self) -> KernelCounters {
         self.object().rejects(self.index)
+    }
+}
+
+impl Retired {
+    /// The program of an object that is not in use, if it is attached.
+    pub fn of(loaded: Loaded) -> Option<Self> {
+        loaded.into_attachment().map(|attachment| Self { attachment })
     }
 }
 

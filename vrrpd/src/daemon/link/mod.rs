@@ -33,7 +33,7 @@ use own_mac::{OwnMacState, Replacement};
 use sockets::{By, DataPath, Kernel};
 
 pub(super) use open::LoadedProgram;
-pub(super) use path::{LoadStep, OpenStep, ReturnStep};
+pub(super) use path::{LoadStep, MoveStep, OpenStep, ReturnStep};
 pub(super) use sockets::{FAMILIES, close_aside, source_of};
 
 /// The I/O side of an interface: its sockets, its program, its send queue.

@@ -9,7 +9,7 @@ use vrrpd_common::{Family, Vrid};
 use vrrpd_engine::LinkId;
 
 use super::LinkIo;
-use super::path::{LoadStep, OpenStep, Program, ReturnStep};
+use super::path::{LoadStep, MoveStep, OpenStep, Program, ReturnStep};
 use super::sockets::{By, Kernel, Open, Opener, Receivers, Sockets, close_aside};
 use crate::config::Datapath;
 use crate::datapath::closing;
@@ -98,7 +98,11 @@ impl LinkIo {
     /// Handles that the interface exists; returns what to do.
     pub(in crate::daemon) fn arrives(&mut self, interface: &Interface) -> OpenStep<Sockets> {
         let Self { path, name, own_programs, wanted, .. } = self;
-        path.arrives(interface, || obstacle(name, own_programs, interface, *wanted))
+        path.arrives(
+            interface,
+            || obstacle(name, own_programs, interface, *wanted),
+            |loaded| loaded.interface() == Some(interface.index),
+        )
     }
 
     /// Handles a loaded program. It may be attached to its interface already.
@@ -129,6 +133,9 @@ impl LinkIo {
         readiness: &Readiness,
     ) -> Result<Receivers, Refusal> {
         let interface = interface.ok_or(Refusal::InterfaceGone)?;
+        if let Some(obstacle) = self.obstacle(interface) {
+            return Err(obstacle);
+        }
         let program = self.attach(id, program?, interface)?;
         let kernel = self.open_kernel(&self.opener(id, interface.index, readiness), program)?;
         self.path.put_back(kernel).ok_or(Refusal::InterfaceGone)
@@ -243,7 +250,7 @@ impl LinkIo {
     }
 
     /// Begins to move the program to the object with more room that was loaded for this interface: packet sockets receive until
-    /// the move is finished. Returns the program and the object; `None` if there is nothing to move.
+    /// it was [`moved`](Self::moved). Returns the program and the object; `None` if there is nothing to move.
     pub(in crate::daemon) fn begin_move(
         &mut self,
         id: LinkId,
@@ -264,19 +271,15 @@ impl LinkIo {
             }
             Some(Ok(Program::Attached(_))) | None => return Ok(None),
         };
-        let program = self.use_sockets(id, Refusal::NoRoom, readiness)?;
-        Ok(program.map(|program| (program, *loaded)))
+        let Some(program) = self.use_sockets(id, Refusal::NoRoom, readiness)? else { return Ok(None) };
+        self.path.moving();
+        Ok(Some((program, *loaded)))
     }
 
-    /// Moves the program to that object.
-    pub(in crate::daemon) fn finish_move(
-        &mut self,
-        program: &mut XdpPath,
-        loaded: Loaded,
-    ) -> Result<(), Refusal> {
-        program.move_to(loaded, &self.name)?;
-        self.own_programs.insert(program.object().number());
-        Ok(())
+    /// Handles that the program was moved to that object, or could not be.
+    pub(in crate::daemon) fn moved(&mut self, program: Option<&XdpPath>) -> MoveStep {
+        self.own_programs.extend(program.map(|program| program.object().number()));
+        self.path.moved()
     }
 
     /// The interface is gone, and its sockets with it; returns what remains to be done.

@@ -6,7 +6,7 @@
 //!
 //! An interface is closed, or open with packet sockets, or open with the program in the kernel. In addition a program
 //! may be loaded: for an interface to be opened with it, for routers of a new configuration, or, while packet sockets
-//! are open, to be attached again.
+//! are open, to be attached again. While the program is moved to a larger object, packet sockets are open as well.
 
 use std::fmt;
 
@@ -73,6 +73,8 @@ enum Purpose {
     Open(Interface),
     /// To replace packet sockets again.
     Return,
+    /// Nothing is loaded: the attached program is moved to another object, and replaces packet sockets again.
+    Move,
 }
 
 /// A program that is not in use yet.
@@ -93,6 +95,8 @@ pub(in crate::daemon) enum OpenStep<P: Parts> {
     Open(Result<Program<P>, Refusal>),
     /// Load the program: the interface waits for it.
     Load,
+    /// Attach this loaded program: the interface waits for it.
+    Attach(P::Loaded),
     /// Nothing: its program is being loaded.
     Wait,
 }
@@ -106,6 +110,17 @@ pub(in crate::daemon) enum LoadStep<P: Parts> {
     Open(Interface),
     /// Replace packet sockets by it, or report why not.
     PutBack(Result<Program<P>, Refusal>),
+}
+
+/// What to do with a program that was moved to another object.
+#[derive(Debug)]
+pub(in crate::daemon) enum MoveStep {
+    /// Replace packet sockets by it.
+    PutBack,
+    /// Nothing replaces packet sockets any more: take it off.
+    TakeOff,
+    /// The same, and handle this interface again, which waits for it.
+    Open(Interface),
 }
 
 /// What to do to replace packet sockets again.
@@ -170,18 +185,24 @@ impl<P: Parts> DataPath<P> {
     }
 
     /// Handles that the interface exists and routers need it. `obstacle` returns why it cannot have a program, and is
-    /// called only if one would be used or loaded now.
+    /// called only if one would be used or loaded now; `is_there` returns whether a program is attached to the interface.
     pub(in crate::daemon) fn arrives(
         &mut self,
         interface: &Interface,
         obstacle: impl FnOnce() -> Option<Refusal>,
+        is_there: impl FnOnce(&P::Loaded) -> bool,
     ) -> OpenStep<P> {
         if self.is_open_on(interface.index) {
             self.waits_no_more(|_| true);
             return OpenStep::IsOpen;
         }
-        if let Some(program) = self.take(obstacle) {
-            return OpenStep::Open(program);
+        match self.take(obstacle) {
+            Some(Ok(Program::Loaded(program))) if !is_there(&program) => {
+                self.next = Next::Loading(Purpose::Open(interface.clone()));
+                return OpenStep::Attach(program);
+            }
+            Some(program) => return OpenStep::Open(program),
+            None => {}
         }
         let is_loading = self.is_loading();
         self.next = Next::Loading(Purpose::Open(interface.clone()));
@@ -249,7 +270,7 @@ impl<P: Parts> DataPath<P> {
             Next::Loading(Purpose::Open(interface)) => interface.index == index,
             Next::Loading(Purpose::Return) => self.is_open_on(index),
             Next::Loading(Purpose::Routers(onto)) => *onto == Some(index),
-            Next::Nothing | Next::Ready(_) | Next::OpenAgain(_) => false,
+            Next::Loading(Purpose::Move) | Next::Nothing | Next::Ready(_) | Next::OpenAgain(_) => false,
         }
     }
 
@@ -262,7 +283,10 @@ impl<P: Parts> DataPath<P> {
                 self.next = Next::Ready(program);
                 LoadStep::Open(interface)
             }
-            Next::Loading(Purpose::Routers(_)) | Next::Nothing | Next::Ready(_) | Next::OpenAgain(_) => {
+            Next::Loading(Purpose::Routers(_) | Purpose::Move)
+            | Next::Nothing
+            | Next::Ready(_)
+            | Next::OpenAgain(_) => {
                 self.next = Next::Ready(program);
                 LoadStep::Keep
             }
@@ -330,6 +354,25 @@ impl<P: Parts> DataPath<P> {
         ReturnStep::Load
     }
 
+    /// Notes that the program is moved to another object, while packet sockets are open.
+    pub(in crate::daemon) fn moving(&mut self) {
+        self.next = Next::Loading(Purpose::Move);
+    }
+
+    /// Handles that the program was moved, or could not be.
+    pub(in crate::daemon) fn moved(&mut self) -> MoveStep {
+        match std::mem::replace(&mut self.next, Next::Nothing) {
+            Next::Loading(Purpose::Move) => MoveStep::PutBack,
+            Next::Loading(Purpose::Open(interface)) => MoveStep::Open(interface),
+            Next::Loading(Purpose::Routers(_)) => MoveStep::TakeOff,
+            other
+            @ (Next::Loading(Purpose::Return) | Next::Nothing | Next::Ready(_) | Next::OpenAgain(_)) => {
+                self.next = other;
+                MoveStep::TakeOff
+            }
+        }
+    }
+
     /// Replaces packet sockets by the program; returns the sockets. Without packet sockets nothing changes.
     pub(in crate::daemon) fn put_back(&mut self, kernel: P::Kernel) -> Option<P::Raw> {
         let open = self.open.as_mut().filter(|open| matches!(open.by, By::Raw(..)))?;
@@ -361,7 +404,7 @@ impl<P: Parts> DataPath<P> {
 
     /// Handles that no router needs the interface any more; returns what to close.
     pub(in crate::daemon) fn rest(&mut self) -> Option<Open<P>> {
-        if matches!(self.next, Next::Loading(Purpose::Return)) {
+        if matches!(self.next, Next::Loading(Purpose::Return | Purpose::Move)) {
             self.next = Next::Loading(Purpose::Routers(None));
         }
         self.open.take()

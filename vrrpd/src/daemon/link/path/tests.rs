@@ -51,7 +51,7 @@ fn ways() -> [Option<By<Words>>; 3] {
 
 /// Every state.
 fn states() -> Vec<Path> {
-    let next: [fn() -> Next<Words>; 9] = [
+    let next: [fn() -> Next<Words>; 10] = [
         || Next::Nothing,
         || Next::Loading(Purpose::Routers(None)),
         || Next::Loading(Purpose::Routers(Some(HERE))),
@@ -61,6 +61,7 @@ fn states() -> Vec<Path> {
         || Next::Ready(Err(Refusal::NotPermitted)),
         || Next::OpenAgain(interface(OTHER)),
         || Next::Loading(Purpose::Return),
+        || Next::Loading(Purpose::Move),
     ];
     let mut states = Vec::new();
     for way in 0..ways().len() {
@@ -69,7 +70,7 @@ fn states() -> Vec<Path> {
             let (open, next) = (by.map(|by| Open { index: HERE, ports: (), by }), next());
             let is_raw = open.as_ref().is_some_and(|open| matches!(open.by, By::Raw(..)));
             // Only packet sockets are replaced by a program, and an interface with a program gets no second one.
-            if !is_raw && matches!(next, Next::Loading(Purpose::Return)) {
+            if !is_raw && matches!(next, Next::Loading(Purpose::Return | Purpose::Move)) {
                 continue;
             }
             if !is_raw && open.is_some() && matches!(next, Next::Ready(Ok(Program::Attached(_)))) {
@@ -93,6 +94,7 @@ fn describe(path: &Path) -> String {
         Next::Loading(Purpose::Routers(Some(index))) => format!(", loading onto {index}"),
         Next::Loading(Purpose::Open(interface)) => format!(", loading for {}", interface.index),
         Next::Loading(Purpose::Return) => ", loading to return".to_owned(),
+        Next::Loading(Purpose::Move) => ", moving".to_owned(),
         Next::Ready(Ok(Program::Loaded(_))) => ", loaded".to_owned(),
         Next::Ready(Ok(Program::Attached(_))) => ", attached".to_owned(),
         Next::Ready(Err(_)) => ", refused".to_owned(),
@@ -109,11 +111,13 @@ fn program(program: &Result<Program<Words>, Refusal>) -> &'static str {
     }
 }
 
+/// A loaded program is attached to the interface [`HERE`].
 fn arrives(path: &mut Path, index: u32, obstacle: Option<Refusal>) -> String {
-    match path.arrives(&interface(index), || obstacle) {
+    match path.arrives(&interface(index), || obstacle, |_| index == HERE) {
         OpenStep::IsOpen => "is open".to_owned(),
         OpenStep::Open(with) => format!("open with {}", program(&with)),
         OpenStep::Load => "load".to_owned(),
+        OpenStep::Attach(_) => "attach".to_owned(),
         OpenStep::Wait => "wait".to_owned(),
     }
 }
@@ -143,7 +147,7 @@ fn closes(open: Option<Open<Words>>) -> String {
 type Event = (&'static str, fn(&mut Path) -> String);
 
 /// Every event, with its transition.
-const EVENTS: [Event; 15] = [
+const EVENTS: [Event; 16] = [
     ("the interface is there", |path| arrives(path, HERE, None)),
     ("another one takes its place", |path| arrives(path, OTHER, None)),
     ("the same, and it has VLANs", |path| arrives(path, OTHER, Some(Refusal::Vlans))),
@@ -153,6 +157,11 @@ const EVENTS: [Event; 15] = [
     }),
     ("the program is loaded", |path| loaded(path, Ok("new"))),
     ("it cannot be loaded", |path| loaded(path, Err(Refusal::NotPermitted))),
+    ("the program was moved", |path| match path.moved() {
+        MoveStep::PutBack => "put back".to_owned(),
+        MoveStep::TakeOff => "-".to_owned(),
+        MoveStep::Open(interface) => format!("open {}", interface.index),
+    }),
     ("the program may return", |path| returns(path, None)),
     ("it may, but there are VLANs", |path| returns(path, Some(Refusal::Vlans))),
     ("the program is put back", |path| path.put_back("back").map_or("-", |_| "drain sockets").to_owned()),
