@@ -224,7 +224,7 @@ fn foreign_program_is_not_touched() {
         let theirs = b.xdp_program("eth0");
         assert!(theirs.is_some(), "{mode:?}");
         let backup = router(&b, 100, Datapath::Auto).start();
-        assert_falls_back(&backup, "raw", Bystander::NAME);
+        assert_falls_back(&backup, "tcx", Bystander::NAME);
         assert_refused(&router(&b, 100, Datapath::Native), "--xdp=native", Bystander::NAME);
         assert_refused(&router(&b, 100, Datapath::Generic), "--xdp=generic", Bystander::NAME);
         assert_eq!(b.xdp_program("eth0"), theirs, "{mode:?}");
@@ -236,7 +236,7 @@ fn foreign_program_is_not_touched() {
 }
 
 #[test]
-fn device_without_native_mode_gets_generic_mode_and_the_reason() {
+fn device_without_native_mode_gets_a_classifier_else_generic_mode_and_the_reason() {
     for device in ["link add link eth0 name there0 type macvlan mode bridge", "bridge"] {
         let lab = Lab::new();
         let [a, b, client] = lab.hosts();
@@ -255,9 +255,21 @@ fn device_without_native_mode_gets_generic_mode_and_the_reason() {
         assert_refused(&refused, "--xdp=native", "native: the driver does not support it");
 
         let master = master(&a);
-        let backup = router(&b, 100, Datapath::Auto).interface("there0").start();
-        assert_falls_back(&backup, "xdp-generic", "native: the driver does not support it");
+        let start = || router(&b, 100, Datapath::Auto).interface("there0").start();
+        let backup = start();
+        assert_falls_back(&backup, "tcx", "native: the driver does not support it");
+        assert_eq!(b.xdp_program("there0"), None);
+        let received = backup.counter("adverts_received");
+        wait_until(SOON, "it hears the master", || backup.counter("adverts_received") >= received + 3);
+        assert_eq!(backup.terminate(), 0);
+
+        // The kernel takes no further classifier.
+        let others: Vec<_> = (0..63).map(|_| Bystander::on(&b, "there0", Datapath::Tcx)).collect();
+        let backup = start();
+        let reason = "native: the driver does not support it; tcx: the interface has as many classifiers as the kernel allows";
+        assert_falls_back(&backup, "xdp-generic", reason);
         assert_serves(&lab, &backup, &master, &client);
+        drop(others);
     }
 }
 
@@ -297,7 +309,7 @@ fn second_process_on_an_interface_names_the_owner_of_the_hook_and_hears_its_adve
         let program = b.xdp_program("eth0");
         assert!(program.is_some());
         let second = other(&b, 100, Datapath::Auto).beside(&first).start();
-        assert_falls_back(&second, "raw", "another vrrpd");
+        assert_falls_back(&second, "tcx", "another vrrpd");
         assert_eq!(b.xdp_program("eth0"), program);
         for router in [&first, &second] {
             wait_until(SOON, "it hears its master", || router.counter("adverts_received") >= 10);

@@ -180,7 +180,7 @@ pub enum Datapath {
     Auto,
     /// A classifier only.
     Tcx,
-    /// Native XDP, else generic XDP, else raw sockets.
+    /// Native XDP, else a classifier, else generic XDP, else raw sockets.
     Xdp,
     /// Native XDP only.
     XdpNative,
@@ -192,11 +192,6 @@ impl Datapath {
     /// Whether there is no fallback.
     pub const fn is_required(self) -> bool {
         matches!(self, Self::Tcx | Self::XdpNative | Self::XdpGeneric)
-    }
-
-    /// Whether its BPF program is a classifier (tcx).
-    pub const fn is_classifier(self) -> bool {
-        matches!(self, Self::Auto | Self::Tcx)
     }
 }
 

@@ -271,8 +271,8 @@ options! {
     Datapath = "datapath", "--datapath", Value("PATH"), Text, value::datapath;
     datapath: Option<Datapath>;
 
-    /// Receive adverts in the kernel: auto tries the driver, then generic XDP, then falls back to raw sockets; native
-    /// and generic use this mode or fail; off uses raw sockets [auto, native, generic, off]
+    /// Receive adverts in the kernel by XDP: auto tries the driver, then a classifier (tcx), then generic XDP, then falls
+    /// back to raw sockets; native and generic use this mode or fail; off uses raw sockets [auto, native, generic, off]
     Xdp = "xdp", "--xdp", Optional("MODE", "auto"), Text, value::xdp;
     xdp: Option<Datapath>;
 

@@ -18,9 +18,9 @@ impl Daemon {
         let Some(interface) = self.engine.interface(id) else { return };
         match link.begin_return(interface) {
             ReturnStep::Load => {
-                let (wanted, index) = (link.wanted, interface.index);
+                let (wanted, site) = (link.wanted, link.site(interface));
                 let routers = (link.router_count(), self.engine.routers().len());
-                self.spawn_loading(id, wanted, routers, Some(index));
+                self.spawn_loading(id, wanted, routers, Some(site));
             }
             ReturnStep::Later => self.input(Input::ReturnLater(id)),
             ReturnStep::Refused(why) => self.input(Input::NotReturned(id, why.to_string())),

@@ -11,7 +11,7 @@ use super::{Aside, Daemon};
 use crate::clock;
 use crate::config::Datapath;
 use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged};
-use crate::datapath::program::Loaded;
+use crate::datapath::program::{Loaded, Need, Site};
 use crate::datapath::refusal::Refusal;
 use crate::datapath::vlans;
 use crate::interface::Interface;
@@ -72,11 +72,12 @@ impl Daemon {
             OpenStep::Wait => return,
             OpenStep::Load => {
                 let (routers, wanted) = ((link.router_count(), self.engine.routers().len()), link.wanted);
-                return self.spawn_loading(id, wanted, routers, Some(interface.index));
+                let site = link.site(interface);
+                return self.spawn_loading(id, wanted, routers, Some(site));
             }
             OpenStep::Attach(program) => {
-                let index = interface.index;
-                return self.spawn_program(id, "attaching", move || program.onto(index));
+                let site = link.site(interface);
+                return self.spawn_program(id, "attaching", move || program.onto(&site));
             }
             OpenStep::Open(program) => {
                 if let Err(error) = link.open(id, interface, program, &self.readiness) {
@@ -97,6 +98,10 @@ impl Daemon {
         }
         if has_new_vlans {
             self.give_up_kernel(id, Refusal::NewVlans);
+            if self.links.get(id).is_some_and(|link| link.wanted == Datapath::Xdp) {
+                // A classifier is attached later.
+                self.input(Input::ReturnLater(id));
+            }
         }
         if !was_open || self.engine.interface(id) != Some(interface) {
             self.input(Input::LinkIs(id, Box::new(interface.clone())));
@@ -117,19 +122,20 @@ impl Daemon {
 
     /// Loads the program of an interface in another thread, so that routers on other interfaces can send meanwhile.
     /// `routers` is the number on this interface, `in_all` that of the process. Also attaches the program to the interface
-    /// with the index `onto`, if given.
+    /// `onto`, if given.
     pub(super) fn spawn_loading(
         &mut self,
         id: LinkId,
         wanted: Datapath,
         (routers, in_all): (usize, usize),
-        onto: Option<u32>,
+        onto: Option<Site>,
     ) {
         let (objects, keeper) = (self.objects.clone(), self.guardian.keeper().clone());
+        let need = Need { wanted, routers, in_all, patience: ASIDE };
         self.spawn_program(id, "loading", move || {
-            let loaded = Loaded::new(wanted, objects.room(wanted, routers, in_all, ASIDE)?, keeper);
+            let loaded = Loaded::load(need, objects, keeper)?;
             match onto {
-                Some(index) => loaded.onto(index),
+                Some(site) => loaded.onto(&site),
                 None => Ok(loaded),
             }
         });
@@ -145,8 +151,8 @@ impl Daemon {
         });
         let attaching: Vec<_> = attaching.collect();
         let are_some = !attaching.is_empty();
-        for (id, (loaded, index)) in attaching {
-            self.spawn_program(id, "attaching", move || loaded.onto(index));
+        for (id, (loaded, site)) in attaching {
+            self.spawn_program(id, "attaching", move || loaded.onto(&site));
         }
         are_some
     }

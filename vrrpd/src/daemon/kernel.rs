@@ -20,6 +20,7 @@ use crate::datapath::object::Object;
 use crate::datapath::places::Owner;
 use crate::datapath::program::Loaded;
 use crate::datapath::refusal::Refusal;
+use crate::datapath::tier::Tier;
 use crate::datapath::xdp::XdpPath;
 
 /// Maximum number of events taken at once. The ring buffer has room for an expiry of every router, and lost expiries are
@@ -170,6 +171,7 @@ impl Daemon {
     fn spawn_move(&self, id: LinkId, mut kernel: Box<XdpPath>, loaded: Loaded) {
         let (done, lane) = (self.aside_in.clone(), self.lanes.programs.clone());
         let name = self.links.get(id).map_or_else(String::new, |link| link.name.clone());
+        let tier = kernel.tier();
         let what = format!("moving the program of {name} to a larger object");
         tokio::task::spawn_local(async move {
             let moving = move || {
@@ -177,8 +179,8 @@ impl Daemon {
                 (kernel, result)
             };
             let moved = match lane.run(what, moving).await {
-                Ok((kernel, result)) => Moved { kernel: Some(kernel), result },
-                Err(error) => Moved { kernel: None, result: Err(error.into()) },
+                Ok((kernel, result)) => Moved { tier, kernel: Some(kernel), result },
+                Err(error) => Moved { tier, kernel: None, result: Err(error.into()) },
             };
             // The receiver is gone when the daemon ends.
             let _ = done.send((id, Aside::Moved(moved)));
@@ -186,28 +188,28 @@ impl Daemon {
     }
 
     /// Handles that the program of an interface was moved, or could not be.
-    pub(super) fn moved(&mut self, id: LinkId, Moved { kernel, result }: Moved) {
+    pub(super) fn moved(&mut self, id: LinkId, Moved { tier, kernel, result }: Moved) {
         let Some(link) = self.links.get_mut(id) else { return };
         let step = link.moved(kernel.as_deref());
         match (step, kernel, result) {
             (MoveStep::PutBack, Some(kernel), Ok(())) => {
                 let returned = self.return_to_program(id, Ok(LoadedProgram::Attached(kernel)));
                 if let Err(why) = returned {
-                    self.not_moved(id, &why);
+                    self.not_moved(id, tier, &why);
                 }
             }
             (MoveStep::PutBack, kernel, result) => {
                 self.retired.extend(kernel.map(|kernel| (id, kernel.retire())));
-                self.not_moved(id, &result.err().unwrap_or(Refusal::NotLoaded));
+                self.not_moved(id, tier, &result.err().unwrap_or(Refusal::NotLoaded));
             }
             (MoveStep::TakeOff, ..) => {}
             (MoveStep::Open(interface), ..) => self.link_changed(id, &interface),
         }
     }
 
-    fn not_moved(&mut self, id: LinkId, why: &Refusal) {
+    fn not_moved(&mut self, id: LinkId, tier: Tier, why: &Refusal) {
         if let Some(link) = self.links.get(id) {
-            link.say_fallback(why);
+            link.say_fallback(tier, why);
         }
         self.input(Input::NotReturned(id, why.to_string()));
     }

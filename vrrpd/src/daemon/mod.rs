@@ -56,6 +56,7 @@ use crate::datapath::own_mac::OwnMacChanged;
 use crate::datapath::program::Loaded;
 use crate::datapath::readiness::{self, Readiness};
 use crate::datapath::refusal::Refusal;
+use crate::datapath::tier::Tier;
 use crate::datapath::xdp::{Retired, XdpPath};
 use crate::guardian::{Guardian, GuardianMessage, Mastery};
 use crate::interface::service::{Report, Service};
@@ -164,6 +165,8 @@ enum Wake {
 /// The result of moving the program of an interface to another object.
 #[derive(Debug)]
 struct Moved {
+    /// The hook that it was at.
+    tier: Tier,
     /// The program; `None` if the thread could not be started.
     kernel: Option<Box<XdpPath>>,
     result: Result<(), Refusal>,

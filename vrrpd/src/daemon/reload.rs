@@ -181,9 +181,11 @@ impl Daemon {
         }
         for (id, more) in plan.links_with_more(&self.engine, &settings(&wanted.routers)) {
             let Some(link) = self.links.get_mut(id) else { continue };
-            let (routers, wanted) = ((link.router_count() + more, in_all), link.wanted);
-            let has_room = link.kernel().is_none_or(|kernel| kernel.keep_room(more));
-            if !has_room && link.path.begin_loading() {
+            let routers = (link.router_count() + more, in_all);
+            let Some(kernel) = link.kernel() else { continue };
+            // The same hook is used.
+            let wanted = kernel.tier().alone();
+            if !kernel.keep_room(more) && link.path.begin_loading() {
                 self.spawn_loading(id, wanted, routers, None);
             }
         }

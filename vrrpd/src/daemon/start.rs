@@ -28,7 +28,7 @@ use crate::control::server;
 use crate::datapath::leftovers;
 use crate::datapath::object::Objects;
 use crate::datapath::privileges;
-use crate::datapath::program::Loaded;
+use crate::datapath::program::{Loaded, Need};
 use crate::datapath::readiness::Readiness;
 use crate::guardian::{Guardian, watch};
 use crate::interface::Interface;
@@ -212,9 +212,10 @@ impl Daemon {
             if link.obstacle(interface).is_none() && link.path.begin_loading() {
                 let here = configs.iter().filter(|config| config.interface == link.name);
                 let (wanted, keeper) = (link.wanted, link.keeper().clone());
-                let room = self.objects.room(wanted, here.count(), configs.len(), START);
+                let (routers, in_all) = (here.count(), configs.len());
+                let need = Need { wanted, routers, in_all, patience: START };
                 // A failure shows when the interface is opened.
-                drop(link.loaded(room.map(|room| Loaded::new(wanted, room, keeper))));
+                drop(link.loaded(Loaded::load(need, self.objects.clone(), keeper)));
             }
         }
         Ok(())

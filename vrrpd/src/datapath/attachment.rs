@@ -8,7 +8,6 @@ use super::detaching::Detaching;
 use super::ports;
 use super::refusal::{ForeignProgram, Refusal};
 use super::tier::Tier;
-use crate::config::Datapath;
 use crate::guardian::copies::{Keeper, Kept};
 use crate::sys::bpf::{self, Attached};
 
@@ -29,39 +28,28 @@ pub(super) struct Attachment {
 }
 
 impl Attachment {
-    /// Attaches the program to the interface with this index, in the best available tier among the requested ones. Waits
-    /// until earlier programs of this process are detached from it.
+    /// Attaches the program to the interface with this index at a hook, once earlier programs of this process are detached
+    /// from the interface.
     pub(super) fn make(
         program: BorrowedFd<'_>,
         keeper: &Keeper,
         detaching: &Detaching,
         index: u32,
-        wanted: Datapath,
+        tier: Tier,
     ) -> Result<Self, Refusal> {
-        let tiers: &[Tier] = match wanted {
-            Datapath::Raw => &[],
-            Datapath::Auto | Datapath::Tcx => &[Tier::Tcx],
-            Datapath::Xdp => &[Tier::Native, Tier::Generic],
-            Datapath::XdpNative => &[Tier::Native],
-            Datapath::XdpGeneric => &[Tier::Generic],
-        };
-        detaching.wait_for(index, PATIENCE);
-        let mut refused = Vec::new();
-        for tier in tiers.iter().copied() {
-            if tier == Tier::Native && ports::are_below(index) {
-                refused.push((tier, Refusal::Ports));
-                continue;
-            }
-            match bpf::attach(program, index, tier.hook(), tier.flags()) {
-                Ok(link) => {
-                    let refused = (!refused.is_empty()).then_some(Refusal::Tiers(refused));
-                    let link = Some(keeper.keep(link));
-                    return Ok(Self { index, tier, refused, link, detaching: detaching.clone() });
-                }
-                Err(error) => refused.push((tier, tier.refusal(error))),
-            }
+        if tier == Tier::Native && ports::are_below(index) {
+            return Err(Refusal::Ports);
         }
-        Err(Refusal::Tiers(refused))
+        detaching.wait_for(index, PATIENCE);
+        let link = bpf::attach(program, index, tier.hook(), tier.flags());
+        let link = link.map_err(|error| tier.refusal(error))?;
+        Ok(Self { index, tier, refused: None, link: Some(keeper.keep(link)), detaching: detaching.clone() })
+    }
+
+    /// Notes why it is not at a better hook.
+    pub(super) fn because(mut self, refused: Vec<(Tier, Refusal)>) -> Self {
+        self.refused = (!refused.is_empty()).then_some(Refusal::Tiers(refused));
+        self
     }
 
     /// Puts another program of the same kind in this place. Each frame is seen by one of the two.

@@ -25,12 +25,11 @@ use super::commands::Commands;
 use super::detaching::Detaching;
 use super::pins::{PinError, Pins};
 use super::places::{Owner, Places};
-use super::program::{self, COMMANDS, PROGRAM};
+use super::program::{self, COMMANDS, Need, PROGRAM};
 use super::readiness::{Readiness, Source};
 use super::refusal::{Cause, Refusal};
-use super::tier::Tier;
+use super::tier::{Kind, Tier};
 use crate::clock;
-use crate::config::Datapath;
 use crate::sys::records::{self, Records};
 
 /// An address is looked for in full length.
@@ -55,7 +54,7 @@ struct Loading {
 
 /// The program in the kernel, with its maps.
 pub struct Object {
-    is_classifier: bool,
+    kind: Kind,
     /// The kernel's number of the program.
     number: u32,
     program: ProgramFd,
@@ -88,27 +87,22 @@ pub struct Room {
 }
 
 impl Objects {
-    /// Reserves places for `routers` routers in an object for this data path. If no loaded object has as many, loads one for
-    /// `in_all` routers; `patience` limits the wait for kernel memory.
+    /// Reserves places for the routers of an interface in an object of this kind. If no loaded object has as many, loads one
+    /// for all routers of the process.
     ///
     /// # Errors
     /// The reason why no object can be loaded.
-    pub fn room(
-        &self,
-        wanted: Datapath,
-        routers: usize,
-        in_all: usize,
-        patience: Duration,
-    ) -> Result<Room, Refusal> {
+    pub fn room(&self, kind: Kind, need: Need) -> Result<Room, Refusal> {
+        let Need { routers, in_all, patience, .. } = need;
         let _one = self.0.one.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(room) = self.loaded().iter().rev().find_map(|object| object.reserve(wanted, routers)) {
+        if let Some(room) = self.loaded().iter().rev().find_map(|object| object.reserve(kind, routers)) {
             return Ok(room);
         }
         let detaching = self.detaching().clone();
-        let load = || Object::load(wanted, routers.max(in_all), patience, detaching);
+        let load = || Object::load(kind, routers.max(in_all), patience, detaching);
         let object = Arc::new(program::aside(load)?);
-        let room = object.reserve(wanted, routers).ok_or(Refusal::NoRoom)?;
-        self.forget(|there| there.is_classifier == object.is_classifier);
+        let room = object.reserve(kind, routers).ok_or(Refusal::NoRoom)?;
+        self.forget(|there| there.kind == kind);
         self.loaded().push(object);
         Ok(room)
     }
@@ -144,14 +138,9 @@ impl Objects {
 
 impl Object {
     /// Loads an object with places for this number of routers, and some spare ones.
-    fn load(
-        wanted: Datapath,
-        routers: usize,
-        patience: Duration,
-        detaching: Detaching,
-    ) -> Result<Self, Refusal> {
+    fn load(kind: Kind, routers: usize, patience: Duration, detaching: Detaching) -> Result<Self, Refusal> {
         let places = Places::for_routers(routers);
-        let mut ebpf = program::load(wanted, places.len())?;
+        let mut ebpf = program::load(kind, places.len())?;
         let mut take = |name| ebpf.take_map(name).ok_or(Refusal::NoMap(name));
         let (records_map, timers) = (take("RECORDS")?, take("ROUTERS")?);
         let maps = Maps {
@@ -172,7 +161,7 @@ impl Object {
             commands.prepare(place, until)?;
         }
         Ok(Self {
-            is_classifier: wanted.is_classifier(),
+            kind,
             number,
             program,
             commands,
@@ -184,6 +173,11 @@ impl Object {
             #[cfg(feature = "debug-log")]
             log: super::kernel_log::ProgramLog::of(ebpf),
         })
+    }
+
+    /// The kind of its program.
+    pub(super) const fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The program, to be attached.
@@ -343,9 +337,9 @@ impl Object {
         set.map_err(|error| refusal("ADDRESSES", error))
     }
 
-    /// Reserves places, if this object is for the data path and has enough.
-    fn reserve(self: &Arc<Self>, wanted: Datapath, routers: usize) -> Option<Room> {
-        let has_room = self.is_classifier == wanted.is_classifier() && self.maps().places.reserve(routers);
+    /// Reserves places, if this object is of the kind and has enough.
+    fn reserve(self: &Arc<Self>, kind: Kind, routers: usize) -> Option<Room> {
+        let has_room = self.kind == kind && self.maps().places.reserve(routers);
         has_room.then(|| Room { object: Arc::clone(self), routers })
     }
 

@@ -13,10 +13,13 @@ use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use nix::errno::Errno;
 use tracing::debug;
 
+use vrrpd_common::Duration;
+
 use super::attachment::Attachment;
-use super::object::{Room, ring_len};
+use super::object::{Objects, Room, ring_len};
 use super::privileges;
 use super::refusal::{Refusal, errno};
+use super::tier::{Kind, Tier};
 use crate::config::Datapath;
 use crate::guardian::copies::Keeper;
 use crate::sys::{bpf, memory};
@@ -31,10 +34,33 @@ pub(super) const COMMANDS: &str = "vrrpd_command";
 /// The maps that have as many entries as there are places.
 const PLACES: [&str; 5] = ["INDEX", "ROUTERS", "RECORDS", "REJECTS", "STATIONS"];
 
+/// What a program is loaded for.
+#[derive(Clone, Copy, Debug)]
+pub struct Need {
+    /// The data path of the interface.
+    pub wanted: Datapath,
+    /// Number of routers on the interface.
+    pub routers: usize,
+    /// Number of routers of the process.
+    pub in_all: usize,
+    /// How long to wait for kernel memory.
+    pub patience: Duration,
+}
+
+/// An interface that a program is to be attached to.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Index of the interface.
+    pub index: u32,
+    /// Why the interface cannot have an XDP program, as far as known before attaching one.
+    pub no_xdp: Option<Refusal>,
+}
+
 /// The program, in an object that has room for the routers of an interface.
 pub struct Loaded {
-    /// The data path this program was loaded for.
-    wanted: Datapath,
+    need: Need,
+    /// Has another object, if the program cannot be attached and one of another kind is tried.
+    objects: Objects,
     room: Room,
     /// Where it is already, if it is.
     attachment: Option<Attachment>,
@@ -43,20 +69,25 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// The program for a data path.
-    pub const fn new(wanted: Datapath, room: Room, keeper: Keeper) -> Self {
-        Self { wanted, room, attachment: None, keeper }
+    /// Loads the program that is tried first for a data path, unless it is loaded.
+    ///
+    /// # Errors
+    /// The reason why it cannot be loaded.
+    pub fn load(need: Need, objects: Objects, keeper: Keeper) -> Result<Self, Refusal> {
+        let first = Tier::of(need.wanted).first().ok_or(Refusal::NotWanted)?;
+        let room = objects.room(first.kind(), need)?;
+        Ok(Self { need, objects, room, attachment: None, keeper })
     }
 
-    /// Attaches the program to the interface with this index, which takes some drivers long.
-    pub fn onto(mut self, index: u32) -> Result<Self, Refusal> {
-        self.attachment = Some(self.attach(index)?);
+    /// Attaches the program to an interface, which takes some drivers long.
+    pub fn onto(mut self, site: &Site) -> Result<Self, Refusal> {
+        self.attachment = Some(self.attach(site)?);
         Ok(self)
     }
 
     /// The data path this program was loaded for.
     pub const fn wanted(&self) -> Datapath {
-        self.wanted
+        self.need.wanted
     }
 
     /// Index of the interface that the program is attached to.
@@ -74,11 +105,12 @@ impl Loaded {
         self.room.object().number()
     }
 
-    /// The program on the interface of this number, to which it is attached unless it is there.
-    pub(super) fn into_parts(mut self, index: u32) -> Result<(Room, Attachment), Refusal> {
-        let attachment = match self.attachment.take().filter(|attachment| attachment.interface() == index) {
+    /// The program on an interface, to which it is attached unless it is there.
+    pub(super) fn into_parts(mut self, site: &Site) -> Result<(Room, Attachment), Refusal> {
+        let there = self.attachment.take().filter(|attachment| attachment.interface() == site.index);
+        let attachment = match there {
             Some(there) => there,
-            None => self.attach(index)?,
+            None => self.attach(site)?,
         };
         Ok((self.room, attachment))
     }
@@ -93,9 +125,28 @@ impl Loaded {
         self.attachment
     }
 
-    fn attach(&self, index: u32) -> Result<Attachment, Refusal> {
+    /// Attaches the program at the best hook of the data path that can be had.
+    fn attach(&mut self, site: &Site) -> Result<Attachment, Refusal> {
+        let mut refused = Vec::new();
+        for tier in Tier::of(self.need.wanted).iter().copied() {
+            match self.attach_at(tier, site) {
+                Ok(attachment) => return Ok(attachment.because(refused)),
+                Err(why) => refused.push((tier, why)),
+            }
+        }
+        Err(Refusal::Tiers(refused))
+    }
+
+    fn attach_at(&mut self, tier: Tier, site: &Site) -> Result<Attachment, Refusal> {
+        let kind = tier.kind();
+        if let Some(why) = site.no_xdp.as_ref().filter(|_| kind == Kind::Xdp) {
+            return Err(why.clone());
+        }
+        if self.room.object().kind() != kind {
+            self.room = self.objects.room(kind, self.need)?;
+        }
         let object = self.room.object();
-        Attachment::make(object.program().as_fd(), &self.keeper, object.detaching(), index, self.wanted)
+        Attachment::make(object.program().as_fd(), &self.keeper, object.detaching(), site.index, tier)
     }
 }
 
@@ -107,9 +158,9 @@ pub(super) fn aside<T: Send>(load: impl FnOnce() -> T + Send) -> T {
     loaded.unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
 
-/// Loads the program for a data path, with so many places in its maps.
-pub(super) fn load(wanted: Datapath, places: u32) -> Result<Ebpf, Refusal> {
-    try_load(wanted, places).map_err(|why| explained(for_want_of_rights(why), wanted))
+/// Loads the program of this kind, with so many places in its maps.
+pub(super) fn load(kind: Kind, places: u32) -> Result<Ebpf, Refusal> {
+    try_load(kind, places).map_err(|why| explained(for_want_of_rights(why), kind))
 }
 
 /// Why a program cannot be loaded, where this process is not permitted to; otherwise the reason there is. Without
@@ -132,8 +183,11 @@ pub(super) fn for_want_of_rights(refusal: Refusal) -> Refusal {
     }
 }
 
-fn try_load(wanted: Datapath, places: u32) -> Result<Ebpf, Refusal> {
-    let object = if wanted.is_classifier() { TCX_OBJECT } else { XDP_OBJECT };
+fn try_load(kind: Kind, places: u32) -> Result<Ebpf, Refusal> {
+    let object = match kind {
+        Kind::Xdp => XDP_OBJECT,
+        Kind::Classifier => TCX_OBJECT,
+    };
     let mut loader = EbpfLoader::new();
     // The loader has read the types of the kernel, of which this needs nothing.
     loader.btf(None).verifier_log_level(VerifierLogLevel::empty());
@@ -155,9 +209,12 @@ fn try_load(wanted: Datapath, places: u32) -> Result<Ebpf, Refusal> {
 
 /// The reason why the program cannot be loaded, and that the kernel is too old for it where that is so: the kernel itself
 /// only says that it does not understand.
-fn explained(why: Refusal, wanted: Datapath) -> Refusal {
+fn explained(why: Refusal, kind: Kind) -> Refusal {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let (first, needs) = if wanted.is_classifier() { TCX } else { TIMERS };
+    let (first, needs) = match kind {
+        Kind::Xdp => TIMERS,
+        Kind::Classifier => TCX,
+    };
     if is_before(&release, first) {
         Refusal::TooOld { why: Box::new(why), needs, release: release.trim().to_owned() }
     } else {

@@ -5,6 +5,7 @@ use std::io;
 use nix::errno::Errno;
 
 use super::refusal::Refusal;
+use crate::config::Datapath;
 use crate::sys::bpf;
 
 /// One of the hooks.
@@ -18,7 +19,44 @@ pub enum Tier {
     Tcx,
 }
 
+/// The kinds of programs; each has an object of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// For [`Tier::Native`] and [`Tier::Generic`].
+    Xdp,
+    /// For [`Tier::Tcx`].
+    Classifier,
+}
+
 impl Tier {
+    /// The hooks of a data path, in the order in which they are tried.
+    pub(super) const fn of(wanted: Datapath) -> &'static [Self] {
+        match wanted {
+            Datapath::Raw => &[],
+            Datapath::Auto | Datapath::Tcx => &[Self::Tcx],
+            Datapath::Xdp => &[Self::Native, Self::Tcx, Self::Generic],
+            Datapath::XdpNative => &[Self::Native],
+            Datapath::XdpGeneric => &[Self::Generic],
+        }
+    }
+
+    /// The data path that is this hook alone.
+    pub const fn alone(self) -> Datapath {
+        match self {
+            Self::Native => Datapath::XdpNative,
+            Self::Generic => Datapath::XdpGeneric,
+            Self::Tcx => Datapath::Tcx,
+        }
+    }
+
+    /// The kind of program that runs there.
+    pub(super) const fn kind(self) -> Kind {
+        match self {
+            Self::Native | Self::Generic => Kind::Xdp,
+            Self::Tcx => Kind::Classifier,
+        }
+    }
+
     /// The name in the state.
     pub const fn name(self) -> &'static str {
         match self {

@@ -23,7 +23,7 @@ use super::attachment::Attachment;
 use super::object::{Object, Room};
 use super::pins::Pins;
 use super::places::Owner;
-use super::program::Loaded;
+use super::program::{Loaded, Site};
 use super::refusal::{ForeignProgram, Refusal};
 use super::tier::Tier;
 use super::vlans;
@@ -66,20 +66,26 @@ impl XdpPath {
     /// ID of another program on the interface.
     pub fn obstacle(name: &str, wanted: Datapath, foreign: Option<u32>) -> Option<Refusal> {
         match wanted {
-            Datapath::Raw => return Some(Refusal::NotWanted),
+            Datapath::Raw => Some(Refusal::NotWanted),
             // A classifier runs beside other programs, and gets the VLAN of packets.
-            Datapath::Auto | Datapath::Tcx => return None,
-            Datapath::Xdp | Datapath::XdpNative | Datapath::XdpGeneric => {}
+            Datapath::Auto | Datapath::Tcx | Datapath::Xdp => None,
+            Datapath::XdpNative | Datapath::XdpGeneric => Self::obstacle_to_xdp(name, foreign),
         }
-        if let Some(program) = foreign {
-            return Some(Refusal::Foreign(ForeignProgram::of(program)));
-        }
-        vlans::are_on(name).then_some(Refusal::Vlans)
     }
 
-    /// Attaches the program to the interface of this number and name, unless it is there.
-    pub fn attach(loaded: Loaded, link: LinkId, index: u32, name: &str) -> Result<Self, Refusal> {
-        let (room, attachment) = loaded.into_parts(index)?;
+    /// Reason why an XDP program cannot be attached to this interface, as far as known before attaching it. `foreign` as
+    /// above.
+    pub fn obstacle_to_xdp(name: &str, foreign: Option<u32>) -> Option<Refusal> {
+        match foreign {
+            Some(program) => Some(Refusal::Foreign(ForeignProgram::of(program))),
+            None => vlans::are_on(name).then_some(Refusal::Vlans),
+        }
+    }
+
+    /// Attaches the program to the interface of this name, unless it is there.
+    pub fn attach(loaded: Loaded, link: LinkId, site: &Site, name: &str) -> Result<Self, Refusal> {
+        let index = site.index;
+        let (room, attachment) = loaded.into_parts(site)?;
         let object = room.object();
         object.begin_interface(index)?;
         #[cfg(feature = "debug-log")]

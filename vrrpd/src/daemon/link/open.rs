@@ -14,9 +14,10 @@ use super::sockets::{By, Kernel, Open, Opener, Receivers, Sockets, close_aside};
 use crate::config::Datapath;
 use crate::datapath::closing;
 use crate::datapath::own_mac::OwnMacChange;
-use crate::datapath::program::Loaded;
+use crate::datapath::program::{Loaded, Site};
 use crate::datapath::readiness::Readiness;
 use crate::datapath::refusal::Refusal;
+use crate::datapath::tier::Tier;
 use crate::datapath::xdp::XdpPath;
 use crate::interface::Interface;
 use crate::transmit::Transmitter;
@@ -78,7 +79,8 @@ impl LinkIo {
             Program::Attached(program) => return Ok(program),
             Program::Loaded(program) => program,
         };
-        let mut attached = XdpPath::attach(*program, id, interface.index, &self.name)?;
+        let site = site(&self.name, &self.own_programs, interface, program.wanted());
+        let mut attached = XdpPath::attach(*program, id, &site, &self.name)?;
         self.own_programs.insert(attached.object().number());
         if let Some(mac) = interface.mac {
             attached.set_stations(mac, None)?;
@@ -89,6 +91,11 @@ impl LinkIo {
     /// Why the interface cannot have a program, as far as known without one.
     pub(in crate::daemon) fn obstacle(&self, interface: &Interface) -> Option<Refusal> {
         self.obstacle_to(interface, self.wanted)
+    }
+
+    /// The interface, to attach a program to it.
+    pub(in crate::daemon) fn site(&self, interface: &Interface) -> Site {
+        site(&self.name, &self.own_programs, interface, self.wanted)
     }
 
     fn obstacle_to(&self, interface: &Interface, wanted: Datapath) -> Option<Refusal> {
@@ -141,13 +148,13 @@ impl LinkIo {
         self.path.put_back(kernel).ok_or(Refusal::InterfaceGone)
     }
 
-    /// Returns the program for new routers, to be attached to the interface with this index in another thread; `of`
+    /// Returns the program for new routers, to be attached to this interface in another thread; `of`
     /// selects data paths. While another program is attached, it waits until that one is removed.
     pub(in crate::daemon) fn begin_attaching(
         &mut self,
         interface: Option<&Interface>,
         of: impl FnOnce(Datapath) -> bool,
-    ) -> Option<(Loaded, u32)> {
+    ) -> Option<(Loaded, Site)> {
         let interface = interface.filter(|_| !self.is_in_kernel())?;
         let Self { path, name, own_programs, .. } = self;
         let attaching = path.begin_attaching(interface.index, |loaded| {
@@ -156,7 +163,10 @@ impl LinkIo {
                 && of(wanted)
                 && obstacle(name, own_programs, interface, wanted).is_none()
         });
-        attaching.map(|loaded| (*loaded, interface.index))
+        attaching.map(|loaded| {
+            let site = site(name, own_programs, interface, loaded.wanted());
+            (*loaded, site)
+        })
     }
 
     /// Whether an explicitly requested data path is available on the interface, as far as can be determined while it
@@ -214,19 +224,20 @@ impl LinkIo {
         why: Refusal,
         readiness: &Readiness,
     ) -> io::Result<Option<Box<XdpPath>>> {
-        if self.is_in_kernel() {
-            self.say_fallback(&why);
+        if let Some(kernel) = self.path.kernel() {
+            self.say_fallback(kernel.program.tier(), &why);
         }
         self.use_sockets(id, why, readiness)
     }
 
-    /// Logs that packet sockets receive from now on.
-    pub(in crate::daemon) fn say_fallback(&self, why: &Refusal) {
+    /// Logs that packet sockets receive from now on, instead of the program at a hook.
+    pub(in crate::daemon) fn say_fallback(&self, tier: Tier, why: &Refusal) {
         let (interface, reason) = (&self.name, why.to_string());
-        if self.wanted.is_classifier() {
-            error!(interface, reason, "tcx failed, falling back to raw sockets");
-        } else {
-            error!(interface, reason, "XDP failed, falling back to raw sockets");
+        match tier {
+            Tier::Tcx => error!(interface, reason, "tcx failed, falling back to raw sockets"),
+            Tier::Native | Tier::Generic => {
+                error!(interface, reason, "XDP failed, falling back to raw sockets");
+            }
         }
     }
 
@@ -319,6 +330,20 @@ fn obstacle(
     interface: &Interface,
     wanted: Datapath,
 ) -> Option<Refusal> {
-    let foreign = interface.xdp_program.filter(|program| !own_programs.contains(program));
-    XdpPath::obstacle(name, wanted, foreign)
+    XdpPath::obstacle(name, wanted, foreign_program(own_programs, interface))
+}
+
+/// An interface, to attach a program for this data path to it.
+fn site(name: &str, own_programs: &BTreeSet<u32>, interface: &Interface, wanted: Datapath) -> Site {
+    let no_xdp = match wanted {
+        Datapath::Xdp => XdpPath::obstacle_to_xdp(name, foreign_program(own_programs, interface)),
+        // Without another hook, the obstacle is found before the program is loaded.
+        Datapath::XdpNative | Datapath::XdpGeneric | Datapath::Raw | Datapath::Auto | Datapath::Tcx => None,
+    };
+    Site { index: interface.index, no_xdp }
+}
+
+/// The number of the XDP program on an interface, if it is not ours.
+fn foreign_program(own_programs: &BTreeSet<u32>, interface: &Interface) -> Option<u32> {
+    interface.xdp_program.filter(|program| !own_programs.contains(program))
 }
