@@ -46,6 +46,7 @@ mod snapshot;
 mod strace;
 mod sys;
 mod system;
+pub mod tap;
 mod terminal;
 pub mod timers;
 pub mod trial;

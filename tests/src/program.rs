@@ -1,4 +1,5 @@
 //! The BPF program without an interface: frames are passed to it by `BPF_PROG_TEST_RUN`, as XDP or as a classifier.
+//! [`Program::load_on`] puts the classifier on a virtual network card instead.
 //!
 //! The object is the one that the daemon embeds: the committed one, or the one that the environment variable
 //! `VRRPD_BPF_OBJECTS` names. Each [`Program`] has maps of its own. In them the place of a router is its slot, unless the test
@@ -12,7 +13,8 @@ use std::time::Duration;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
-use aya::programs::{ProgramError, TestRun as _, TestRunOptions};
+use aya::programs::tc::TcAttachOptions;
+use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use nix::time::{ClockId, clock_gettime};
 use vrrpd_common::abi::{
@@ -23,6 +25,7 @@ use vrrpd_common::classify::{AddressUse, is_vrrp_group};
 use vrrpd_common::{AddressDigest, MacAddr, Reject};
 
 use crate::oracle::{self, Router};
+use crate::tap::{self, Tap};
 use crate::{needs, wait_for, wait_until};
 
 /// The shortest frame that the kernel accepts for a test run: an Ethernet header.
@@ -33,6 +36,8 @@ pub const MAX_FRAME: usize = 4096 - 256 - 320;
 
 /// The interface to which the kernel has the frames of a test run come: `lo`.
 pub const INTERFACE: u32 = 1;
+/// The program for frames and packets.
+const NAME: &str = "vrrpd";
 /// An address is looked for in full length.
 const ADDRESS_BITS: u32 = 192;
 
@@ -89,6 +94,8 @@ pub enum Verdict {
 
 /// The program and its maps.
 pub struct Program {
+    /// The number of the interface that it knows.
+    interface: u32,
     ebpf: Ebpf,
     records: Array<MapData, [u64; RECORD_WORDS]>,
     rejects: HashMap<MapData, u32, KernelCounters>,
@@ -108,6 +115,22 @@ impl Program {
 
     /// Loads it for a hook.
     pub fn load_for(hook: Hook) -> (Self, Ring) {
+        Self::load_with(hook, INTERFACE)
+    }
+
+    /// Loads the classifier and attaches it to this card.
+    pub fn load_on(tap: &Tap) -> (Self, Ring) {
+        let (mut program, ring) = Self::load_with(Hook::Tcx, tap.index());
+        let classifier: &mut SchedClassifier =
+            program.ebpf.program_mut(NAME).expect("it is there").try_into().expect("it is a classifier");
+        let order = TcAttachOptions::TcxOrder(LinkOrder::default());
+        tap.namespace()
+            .enter(|| classifier.attach_with_options(tap::NAME, TcAttachType::Ingress, order))
+            .expect("the card takes a classifier");
+        (program, ring)
+    }
+
+    fn load_with(hook: Hook, interface: u32) -> (Self, Ring) {
         needs::root_for_programs();
         let mut ebpf = object(hook);
         for (name, program) in ebpf.programs_mut() {
@@ -121,12 +144,12 @@ impl Program {
         let mut take = |name: &str| -> Map { ebpf.take_map(name).expect("the object has the map") };
         let records = Array::try_from(take("RECORDS")).expect("an array of records");
         let mut rejects = HashMap::try_from(take("REJECTS")).expect("counters by interface");
-        rejects.insert(INTERFACE, KernelCounters::default(), 0).expect("there is room");
+        rejects.insert(interface, KernelCounters::default(), 0).expect("there is room");
         let ring = RingBuf::try_from(take("EVENTS")).expect("a ring");
         let addresses = LpmTrie::try_from(take("ADDRESSES")).expect("a trie");
         let stations = HashMap::try_from(take("STATIONS")).expect("stations by interface");
         let index = HashMap::try_from(take("INDEX")).expect("places by router");
-        let mut program = Self { ebpf, records, rejects, addresses, stations, index };
+        let mut program = Self { interface, ebpf, records, rejects, addresses, stations, index };
         for slot in 0..u32::try_from(PLACES).expect("few") {
             program.set_place(slot, slot);
         }
@@ -135,7 +158,7 @@ impl Program {
 
     /// Gives the router of a slot this place.
     pub fn set_place(&mut self, slot: u32, place: u32) {
-        self.index.insert(place_key(INTERFACE, slot), place, 0).expect("there is room");
+        self.index.insert(place_key(self.interface, slot), place, 0).expect("there is room");
     }
 
     /// Tells it the virtual addresses of a router and its peers.
@@ -143,12 +166,12 @@ impl Program {
         let slot = slot_of(router);
         let peers = router.peers.iter().flatten().map(|(peer, _)| peer);
         for address in router.virtual_addresses.iter().chain(peers) {
-            let key = Key::new(ADDRESS_BITS, address_key(INTERFACE, slot, *address));
+            let key = Key::new(ADDRESS_BITS, address_key(self.interface, slot, *address));
             self.addresses.insert(&key, use_of(router, *address).to_bits(), 0).expect("there is room");
         }
         if router.peers.is_some() {
             let any = any_router(family_of(slot));
-            let key = Key::new(ADDRESS_BITS, address_key(INTERFACE, any, router.own_address));
+            let key = Key::new(ADDRESS_BITS, address_key(self.interface, any, router.own_address));
             self.addresses.insert(&key, 0, 0).expect("there is room");
         }
     }
@@ -156,14 +179,14 @@ impl Program {
     /// Sets the MAC addresses that the interface accepts.
     pub fn set_stations(&mut self, macs: [[u8; 6]; 2]) {
         let stations = macs.map(|mac| station(MacAddr(mac)));
-        self.stations.insert(INTERFACE, stations, 0).expect("there is room");
+        self.stations.insert(self.interface, stations, 0).expect("there is room");
     }
 
     /// Passes a frame; `None` if the kernel does not accept it for a test run. The frame is not changed. A classifier
     /// gets it on `lo`, whose MAC address is zero.
     pub fn try_run(&self, frame: &[u8]) -> Option<Verdict> {
         let mut after = vec![0; frame.len()];
-        match self.test_run("vrrpd", frame, &mut after) {
+        match self.test_run(NAME, frame, &mut after) {
             Ok(verdict) => {
                 assert_eq!(after, frame, "the program changes no frame");
                 Some(verdict)
@@ -194,7 +217,7 @@ impl Program {
     #[track_caller]
     pub fn obey(&self, mut command: KernelCommand) {
         command.abi = ABI_VERSION;
-        command.interface = INTERFACE;
+        command.interface = self.interface;
         if command.place == 0 {
             command.place = command.slot;
         }
@@ -223,7 +246,7 @@ impl Program {
 
     /// Discarded adverts that name no virtual router of ours.
     pub fn rejects(&self) -> KernelCounters {
-        self.rejects.get(&INTERFACE, 0).expect("the counters are there")
+        self.rejects.get(&self.interface, 0).expect("the counters are there")
     }
 
     /// Average nanoseconds of a program of the object per frame.

@@ -1,5 +1,5 @@
 //! The parts that need `unsafe`: a child that dies with its parent thread, a real-time thread, a packet socket bound to
-//! one interface, the size of a terminal, and a BPF program of two instructions.
+//! one interface, a virtual network card, the size of a terminal, and a BPF program of two instructions.
 
 use std::fs::File;
 use std::io;
@@ -70,6 +70,48 @@ pub(crate) fn bind_to_interface(socket: &Socket, ifindex: u32, protocol: u16) ->
     // SAFETY: the first `len` octets are the `sockaddr_ll` written above, with its family.
     let address = unsafe { SockAddr::new(storage, len) };
     socket.bind(&address)
+}
+
+/// `struct ifreq` with its union as number or pointer.
+#[repr(C)]
+struct InterfaceRequest {
+    name: [u8; libc::IFNAMSIZ],
+    value: u64,
+    reserved: [u64; 2],
+}
+
+/// `struct ethtool_value`.
+#[repr(C)]
+struct EthtoolValue {
+    command: u32,
+    value: u32,
+}
+
+/// Adds a tap device to this thread's namespace, until the returned file is closed. Each part of a vectored write becomes a
+/// piece of one packet, and no piece is merged with another one before the packet is received.
+pub(crate) fn open_tap(name: &str) -> io::Result<File> {
+    const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
+    const SIOCETHTOOL: libc::c_ulong = 0x8946;
+    // `IFF_TAP`, `IFF_NAPI`, `IFF_NAPI_FRAGS`, `IFF_NO_PI`
+    const PACKETS_IN_PIECES: u64 = 0x2 | 0x10 | 0x20 | 0x1000;
+    const ETHTOOL_SGRO: u32 = 0x2c;
+    // GRO would put the headers into one piece.
+    let no_gro = EthtoolValue { command: ETHTOOL_SGRO, value: 0 };
+    let mut request =
+        InterfaceRequest { name: [0; libc::IFNAMSIZ], value: PACKETS_IN_PIECES.to_le(), reserved: [0; 2] };
+    request.name[..name.len()].copy_from_slice(name.as_bytes());
+    let card = File::options().read(true).write(true).open("/dev/net/tun")?;
+    // SAFETY: this request reads and writes an `ifreq`, which lives until the call returns.
+    if unsafe { libc::ioctl(card.as_raw_fd(), TUNSETIFF, &raw mut request) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let socket = Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
+    request.value = (&raw const no_gro).expose_provenance() as u64;
+    // SAFETY: this request reads an `ifreq` with a pointer to an `ethtool_value`; both live until the call returns.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(card)
 }
 
 /// The attributes of `BPF_PROG_LOAD`, up to the last field in use (`union bpf_attr` in `linux/bpf.h`).

@@ -1,8 +1,10 @@
 //! Compares three classifications of each frame: the BPF program, `vrrpd_common` on the host, and the oracle.
 //!
+//! [`Trial::new`] passes frames to the program in test runs, [`Trial::on_a_card`] to the classifier on an interface.
 //! [`Trial::frame`] panics with the frame and the results when they differ on the verdict, the counters, or the record
 //! of the router. [`Trial::settle`] compares every record and every event.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -19,17 +21,29 @@ use crate::oracle::{self, Judgement, Router, Watch};
 use crate::program::{
     Hook, INTERFACE, Program, Ring, Verdict, config_of, counter, digest, is_destination, now, slot_of, use_of,
 };
+use crate::tap::Tap;
 
 /// Accepted destination MAC addresses.
 pub const MACS: [[u8; 6]; 2] = [OWN_MAC, OLD_MAC];
 /// Far enough in the future that nothing expires.
 const FAR: u64 = 3_600_000_000_000;
+/// Number of bits of the VLAN's number in a tag; the others are its priority.
+const VLAN_BITS: u32 = 12;
 /// Number of frames after which the ring buffer is drained; it has room for all their events, including expiries.
 const FRAMES_IN_RING: u32 = 256;
 
+/// How frames reach the program.
+#[derive(Debug)]
+enum Entrance {
+    /// As its input.
+    TestRun(Hook),
+    /// Through a card and the kernel, as packets.
+    Card(Tap),
+}
+
 /// The program with virtual routers, and the expected content of its maps.
 pub struct Trial {
-    hook: Hook,
+    entrance: Entrance,
     /// Accepted destination MAC addresses at this hook.
     macs: Vec<[u8; 6]>,
     program: Program,
@@ -51,18 +65,38 @@ pub struct Trial {
 impl Trial {
     /// Loads the program and configures the routers.
     pub fn new(routers: Vec<Router>, hook: Hook) -> Self {
-        let (mut program, ring) = Program::load_for(hook);
+        let macs = match hook {
+            Hook::Xdp => MACS.to_vec(),
+            // Packets of a test run come to `lo`: the kernel says of those to its MAC address that they are for us.
+            Hook::Tcx => [&MACS[..], &[[0; 6]]].concat(),
+        };
+        Self::with(routers, Entrance::TestRun(hook), macs, Program::load_for(hook))
+    }
+
+    /// Attaches the classifier to a card, and configures the routers.
+    pub fn on_a_card(routers: Vec<Router>) -> Self {
+        let tap = Tap::new(OWN_MAC);
+        let loaded = Program::load_on(&tap);
+        Self::with(routers, Entrance::Card(tap), MACS.to_vec(), loaded)
+    }
+
+    fn with(
+        routers: Vec<Router>,
+        entrance: Entrance,
+        macs: Vec<[u8; 6]>,
+        (mut program, ring): (Program, Ring),
+    ) -> Self {
         program.set_stations(MACS);
         for router in &routers {
             program.set_addresses(router);
         }
+        let interface = match &entrance {
+            Entrance::TestRun(_) => INTERFACE,
+            Entrance::Card(tap) => tap.index(),
+        };
         let mut trial = Self {
-            hook,
-            macs: match hook {
-                Hook::Xdp => MACS.to_vec(),
-                // Packets of a test run come to `lo`: the kernel says of those to its MAC address that they are for us.
-                Hook::Tcx => [&MACS[..], &[[0; 6]]].concat(),
-            },
+            entrance,
+            macs,
             program,
             ring,
             configs: (1..).zip(&routers).map(|(generation, router)| config_of(router, generation)).collect(),
@@ -87,7 +121,7 @@ impl Trial {
             };
             trial.program.obey(command);
             let mut record = RouterRecord::default();
-            record.obey(&KernelCommand { interface: INTERFACE, ..command });
+            record.obey(&KernelCommand { interface, ..command });
             trial.records.push(record);
             trial.watches.push(Watch::new(router, deadline));
         }
@@ -103,27 +137,43 @@ impl Trial {
     /// Passes the frame to all three; returns its classification.
     #[track_caller]
     pub fn frame(&mut self, frame: &[u8]) -> Judgement {
-        self.frame_seen_as(frame, frame)
+        self.frame_in_pieces(frame, &[])
     }
 
-    /// Passes the kernel a frame, and the other two only the part that the program can see.
+    /// The same; the card receives it in pieces, of which all but the first begin at these places.
     #[track_caller]
-    pub fn frame_seen_as(&mut self, frame: &[u8], seen: &[u8]) -> Judgement {
-        let seen = match self.hook {
+    pub fn frame_in_pieces(&mut self, frame: &[u8], pieces: &[usize]) -> Judgement {
+        let seen = match &self.entrance {
             // The kernel has removed the outer tag of a packet, so a remaining tag is that of a VLAN.
-            Hook::Tcx if is_tagged(seen) => &[],
-            Hook::Tcx | Hook::Xdp => seen,
+            Entrance::TestRun(Hook::Tcx) if is_tagged(frame) => Cow::default(),
+            Entrance::TestRun(Hook::Tcx | Hook::Xdp) => Cow::Borrowed(frame),
+            Entrance::Card(_) => of_the_port(frame),
         };
+        self.frame_seen_as(frame, pieces, &seen)
+    }
+
+    /// Passes a frame of which the program sees the beginning only.
+    #[track_caller]
+    pub fn frame_seen_to(&mut self, frame: &[u8], end: usize) -> Judgement {
+        self.frame_seen_as(frame, &[], &frame[..end])
+    }
+
+    /// Passes the kernel a frame, and the other two what the program can see of it.
+    #[track_caller]
+    fn frame_seen_as(&mut self, frame: &[u8], pieces: &[usize], seen: &[u8]) -> Judgement {
         let Self { macs, routers, configs, .. } = self;
         let judgement = oracle::judge(seen, macs, routers);
         let classified = classify(seen, &Configured { routers, configs, macs });
         let before = now();
-        let verdict = self.program.run(frame);
+        let verdict = match &self.entrance {
+            Entrance::TestRun(_) => self.program.run(frame),
+            Entrance::Card(tap) => verdict_behind(tap, frame, pieces),
+        };
         let after = now();
         let differ = |what: &str, opinions: String| -> ! {
             panic!(
                 "{what} differ\n{opinions}\nkernel: {verdict:?}\nhost: {classified:?}\noracle: {judgement:?}\n\
-                 frame of {} octets: {}",
+                 frame of {} octets, pieces from {pieces:?}: {}",
                 frame.len(),
                 hex(frame)
             )
@@ -140,8 +190,9 @@ impl Trial {
             Judgement::NotVrrp | Judgement::Stray(_) => None,
             Judgement::Discard(place, _) | Judgement::Accept(place, _) => Some(place),
         };
+        let consumes = matches!(self.entrance, Entrance::TestRun(Hook::Xdp));
         let verdict_for = |place: Option<usize>| match place {
-            Some(place) if self.hook == Hook::Xdp && !self.routers[place].passes_on => Verdict::Drop,
+            Some(place) if consumes && !self.routers[place].passes_on => Verdict::Drop,
             _ => Verdict::Pass,
         };
         if verdict != verdict_for(on_host) || verdict != verdict_for(by_oracle) {
@@ -309,6 +360,41 @@ fn without_timer(record: &RouterRecord) -> RouterRecord {
 
 fn is_tagged(frame: &[u8]) -> bool {
     matches!(frame.get(12..14), Some([0x81, 0x00] | [0x88, 0xa8]))
+}
+
+/// The frame without a tag that says its priority only, as the port itself receives it; nothing if it is of a VLAN. The kernel
+/// drops one with fewer than two octets behind the tag.
+fn of_the_port(frame: &[u8]) -> Cow<'_, [u8]> {
+    if !is_tagged(frame) {
+        return Cow::Borrowed(frame);
+    }
+    match frame.get(14..20) {
+        Some([tag, low, ..]) if u16::from_be_bytes([*tag, *low]) % (1 << VLAN_BITS) == 0 => {
+            let untagged = [&frame[..12], &frame[16..]].concat();
+            if is_tagged(&untagged) { Cow::default() } else { Cow::Owned(untagged) }
+        }
+        Some(_) | None => Cow::default(),
+    }
+}
+
+/// Has a card receive a frame; whether it comes past the classifier, as it was except for tags.
+#[track_caller]
+fn verdict_behind(tap: &Tap, frame: &[u8], pieces: &[usize]) -> Verdict {
+    tap.receive(frame, pieces);
+    match tap.passed() {
+        Some(packet) => {
+            let is_as_it_was = frame.starts_with(&packet[..12]) && frame.ends_with(&packet[12..]);
+            assert!(is_as_it_was, "the program changes no frame: {} is {}", hex(frame), hex(&packet));
+            Verdict::Pass
+        }
+        // Nobody looks for others.
+        None if !is_ip(&of_the_port(frame)) => Verdict::Pass,
+        None => Verdict::Drop,
+    }
+}
+
+fn is_ip(frame: &[u8]) -> bool {
+    matches!(frame.get(12..14), Some([0x08, 0x00] | [0x86, 0xdd]))
 }
 
 fn is_heard(heard: &KernelAdvert, expected: Option<&(u64, oracle::Advert)>) -> bool {

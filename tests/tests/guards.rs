@@ -241,6 +241,7 @@ fn programs_in_the_kernel_stay_small() {
         (Hook::Xdp, "vrrpd", 4400, 170_000),
         (Hook::Tcx, "vrrpd", 4400, 175_000),
         (Hook::Xdp, "vrrpd_command", 1250, 12_000),
+        (Hook::Tcx, "vrrpd_command", 1250, 12_000),
     ] {
         let (program, _ring) = Program::load_for(hook);
         let (instructions, verified) = program.instructions(name);
