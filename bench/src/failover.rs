@@ -69,8 +69,7 @@ pub(crate) fn run(record: &mut Record, effort: Effort) -> Result<()> {
             failovers(record, *subject, &Routers { vmac, ..Routers::new(1, SHORT) }, times)?;
         }
     }
-    // Routers with peers use raw sockets.
-    for subject in [Subject::Raw, Subject::Keepalived] {
+    for subject in Subject::ALL {
         unicast(record, subject, &Routers::new(1, SHORT), times)?;
     }
     for subject in Subject::ALL {

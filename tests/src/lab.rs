@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, path::Path};
 
-use crate::{Finished, Namespace, wait_for, wait_until};
+use crate::{Finished, Namespace, needs, wait_for, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -289,7 +289,16 @@ impl Host {
 
     /// Whether an address answers a ping from here within a second.
     pub fn can_ping(&self, address: &str) -> bool {
-        self.run("ping", ["-q", "-c1", "-W1", address]).success()
+        self.ping(&[address])
+    }
+
+    /// The same for a ping with this source address.
+    pub fn can_ping_from(&self, source: &str, address: &str) -> bool {
+        self.ping(&["-I", source, address])
+    }
+
+    fn ping(&self, arguments: &[&str]) -> bool {
+        self.run(needs::PING.require(), [&["-q", "-c1", "-W1"], arguments].concat()).success()
     }
 
     /// A usable link-local address: one whose duplicate address detection has finished.

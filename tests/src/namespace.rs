@@ -123,6 +123,14 @@ impl Namespace {
         let path = format!("/proc/sys/net/{key}");
         self.enter(|| fs::write(&path, value)).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
+
+    /// A value below `/proc/sys/net` in this namespace.
+    pub fn sysctl_value(&self, key: &str) -> String {
+        let path = format!("/proc/sys/net/{key}");
+        let value =
+            self.enter(|| fs::read_to_string(&path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        value.trim().to_owned()
+    }
 }
 
 impl Drop for Namespace {

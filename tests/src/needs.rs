@@ -16,6 +16,8 @@ pub struct Program {
 pub const IP: Program = Program { name: "ip", package: "iproute2" };
 /// `tc`.
 pub const TC: Program = Program { name: "tc", package: "iproute2" };
+/// `ping`.
+pub const PING: Program = Program { name: "ping", package: "iputils-ping" };
 /// `keepalived`, the peer of the interoperability tests.
 pub const KEEPALIVED: Program = Program { name: "keepalived", package: "keepalived" };
 /// `setpriv`, which runs a program as another user.
@@ -45,8 +47,8 @@ pub const SYSTEMD_NSPAWN: Program = Program { name: "systemd-nspawn", package: "
 pub const NSENTER: Program = Program { name: "nsenter", package: "util-linux" };
 
 /// Every program that the tests run, except [`ON_THIS_MACHINE`].
-pub const ALL: [Program; 11] =
-    [IP, TC, KEEPALIVED, SETPRIV, CHRT, UNSHARE, SETSID, PRLIMIT, SYSTEMD_ANALYZE, SHELLCHECK, MANDOC];
+pub const ALL: [Program; 12] =
+    [IP, TC, PING, KEEPALIVED, SETPRIV, CHRT, UNSHARE, SETSID, PRLIMIT, SYSTEMD_ANALYZE, SHELLCHECK, MANDOC];
 
 /// Programs of tests that run on the host only: those that count, and those that boot a system.
 pub const ON_THIS_MACHINE: [Program; 4] = [STRACE, VALGRIND, SYSTEMD_NSPAWN, NSENTER];

@@ -246,8 +246,7 @@ fn address_of_another_in_the_subnet_of_one_that_is_given_back_stays() {
     master.kill_daemon();
     wait_until(SOON, "the virtual address is off", || !a.has_address("eth0", "10.7.0.100/24"));
     assert!(a.has_address("eth0", "10.7.0.7/24"));
-    let promotes = a.run("sysctl", ["-n", "net.ipv4.conf.eth0.promote_secondaries"]);
-    assert_eq!(promotes.stdout.trim(), "0", "as it was");
+    assert_eq!(a.namespace().sysctl_value("ipv4/conf/eth0/promote_secondaries"), "0", "as it was");
 }
 
 #[test]

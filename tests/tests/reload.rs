@@ -313,8 +313,11 @@ fn routers_that_come_and_go_again_and_again_cost_no_memory() {
     };
     // Memory that the allocator keeps has been requested by then.
     (0..60).for_each(|_| come_and_go());
-    let before = daemon.usage().own;
-    (0..60).for_each(|_| come_and_go());
-    let more = daemon.usage().own.saturating_sub(before);
-    assert!(more <= 60, "60 times 20 routers cost {more} KiB");
+    // Routers that stay in memory cost more each time; the allocator may once take more.
+    let growth = [(); 3].map(|()| {
+        let before = daemon.usage().own;
+        (0..60).for_each(|_| come_and_go());
+        daemon.usage().own.saturating_sub(before)
+    });
+    assert!(growth.into_iter().min() <= Some(20), "60 times 20 routers cost {growth:?} KiB");
 }

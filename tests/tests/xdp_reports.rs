@@ -209,13 +209,13 @@ fn handled_adverts_are_passed_on_if_configured() {
 }
 
 #[test]
-fn a_removed_router_is_not_ours() {
+fn a_removed_router_is_not_ours_and_leaves_no_counters_in_its_place() {
     let mut bench = KernelRouter::new(Role::Backup);
     bench.hear_reported(&v3(V3));
     bench.program.obey(KernelCommand { slot: slot_of(&bench.router), ..KernelCommand::default() });
     assert_eq!(bench.program.run(&v3(V3).build()), Verdict::Pass);
     let record = bench.record();
-    assert_eq!((record.adverts, record.deadline), (1, 0));
+    assert_eq!((record.adverts, record.deadline), (0, 0));
     assert_eq!(counter(&bench.program.rejects(), "not_ours"), 1);
 }
 

@@ -18,6 +18,9 @@ const THREADS: &str = "4";
 /// is likely.
 const MOST_RUN_AGAIN: usize = 5;
 
+/// Lines of a failed test's output that are repeated at the end.
+const LINES_REPEATED: usize = 20;
+
 /// Laboratory test files that depend on the data path.
 const OF_EVERY_DATAPATH: [&str; 21] = [
     "addresses",
@@ -89,19 +92,33 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let Some(arguments) = datapath.arguments(&options.arguments) else { continue };
         let began = Instant::now();
         // The other data paths still run: a failure with only one of them is informative.
-        let result = run_with(datapath, &arguments, &binaries, objects.as_deref());
+        let failure = run_with(datapath, &arguments, &binaries, objects.as_deref())?;
         println!("cargo xtask test: data path {}: {} s", datapath.name(), began.elapsed().as_secs());
-        if let Err(error) = result {
-            eprintln!("cargo xtask test: data path {}: {error}", datapath.name());
-            failed.push(datapath.name());
-        }
+        failed.extend(failure.map(|failure| (datapath.name(), failure)));
     }
-    ensure!(failed.is_empty(), "tests failed with data path {}", failed.join(", "));
+    // The output of all tests is long, and a record of it may have only its end.
+    for (datapath, failure) in &failed {
+        println!("cargo xtask test: data path {datapath}: {}", failure.reason);
+        failure.output.iter().for_each(|line| println!("{line}"));
+    }
+    let datapaths: Vec<_> = failed.iter().map(|(datapath, _)| *datapath).collect();
+    ensure!(datapaths.is_empty(), "tests failed with data path {}", datapaths.join(", "));
     println!("cargo xtask test: passed in {} s", start.elapsed().as_secs());
     Ok(())
 }
 
-fn run_with(datapath: Datapath, arguments: &[String], binaries: &Path, objects: Option<&Path>) -> Result<()> {
+/// Why the tests of a data path failed, and what the failed tests said.
+struct Failure {
+    reason: String,
+    output: Vec<String>,
+}
+
+fn run_with(
+    datapath: Datapath,
+    arguments: &[String],
+    binaries: &Path,
+    objects: Option<&Path>,
+) -> Result<Option<Failure>> {
     let mut command = cargo::cargo(&["test", "--no-fail-fast"]);
     command.args(arguments);
     command.env("VRRPD_LAB_BINARIES", binaries).env("VRRPD_LAB_DATAPATH", datapath.name());
@@ -111,22 +128,35 @@ fn run_with(datapath: Datapath, arguments: &[String], binaries: &Path, objects: 
     }
     let (passed, said) = cargo::run_telling(&mut command)?;
     if passed {
-        return Ok(());
+        return Ok(None);
     }
     let failed = failed_in(&said);
-    ensure!(
-        (1..=MOST_RUN_AGAIN).contains(&failed.len()),
-        "{} failed (tests that say so: {})",
-        cargo::shown(&command),
-        failed.len()
-    );
+    if !(1..=MOST_RUN_AGAIN).contains(&failed.len()) {
+        let reason = format!("{} failed (tests that say so: {})", cargo::shown(&command), failed.len());
+        return Ok(Some(Failure { reason, output: output_of_failed(&said) }));
+    }
     println!("cargo xtask test: run once more, alone: {}", failed.join(", "));
-    let (_, said) = cargo::run_telling(&mut alone(&command, &failed))?;
+    let (_, said_alone) = cargo::run_telling(&mut alone(&command, &failed))?;
     let still: Vec<_> =
-        failed.iter().filter(|test| !said.contains(&format!("test {test} ... ok"))).cloned().collect();
-    ensure!(still.is_empty(), "failed beside others and alone: {}", still.join(", "));
-    println!("cargo xtask test: failed beside others, passed alone: {}", failed.join(", "));
-    Ok(())
+        failed.iter().filter(|test| !said_alone.contains(&format!("test {test} ... ok"))).cloned().collect();
+    if still.is_empty() {
+        println!("cargo xtask test: failed beside others, passed alone: {}", failed.join(", "));
+        return Ok(None);
+    }
+    let reason = format!("failed beside others and alone: {}", still.join(", "));
+    Ok(Some(Failure { reason, output: output_of_failed(&said_alone) }))
+}
+
+/// The first lines that each failed test has printed, below its name.
+fn output_of_failed(said: &[String]) -> Vec<String> {
+    let of_one = said.chunk_by(|_, line| !is_start_of_output(line) && line != "failures:");
+    let of_failed = of_one.filter(|lines| lines.first().is_some_and(|line| is_start_of_output(line)));
+    of_failed.flat_map(|lines| lines.iter().take(LINES_REPEATED)).cloned().collect()
+}
+
+/// Whether a line is the header that `cargo test` puts over the output of a failed test.
+fn is_start_of_output(line: &str) -> bool {
+    line.starts_with("---- ") && line.ends_with(" stdout ----")
 }
 
 /// The names of failed tests; empty if a test program ended without a result.
@@ -226,6 +256,14 @@ mod tests {
         let said = "running 2 tests\ntest late ... FAILED\ntest soon ... ok\n\nfailures:\n    late\n\n\
                     test result: FAILED. 1 passed; 1 failed\nrunning 1 test\ntest next ... ok\ntest result: ok. 1 passed";
         assert_eq!(failed_in(&lines(said)), ["late"]);
+    }
+
+    #[test]
+    fn output_of_failed_tests_is_repeated_without_the_rest() {
+        let said = "test late ... FAILED\n\nfailures:\n\n---- late stdout ----\nNot Master in time.\n\n\
+                    ---- lost stdout ----\nNo advert.\n\nfailures:\n    late\n    lost\n";
+        let output = "---- late stdout ----\nNot Master in time.\n\n---- lost stdout ----\nNo advert.\n";
+        assert_eq!(output_of_failed(&lines(said)), lines(&format!("{output}\n")));
     }
 
     #[test]
