@@ -13,6 +13,7 @@ use vrrpd_common::wire::vrrp::{ChecksumStyle, group};
 use vrrpd_common::{AddressDigest, Duration, Family, Interval, Priority, Version, Vrid};
 
 use crate::held_address::AddressOptions;
+use crate::priority::Steps;
 use crate::router_name::RouterName;
 use crate::routing::{Route, Rule};
 use crate::script::{Call, Scripts, Subject};
@@ -240,6 +241,11 @@ impl RouterConfig {
     /// The name of the router for people: `--name`, else [`RouterConfig::name`].
     pub fn title(&self) -> Cow<'_, str> {
         self.title.as_deref().map_or_else(|| self.name().to_string().into(), Cow::Borrowed)
+    }
+
+    /// What the operator's steps change the priority to.
+    pub const fn steps(&self) -> Steps {
+        Steps { reduced: self.lower_priority, increased: self.raise_priority }
     }
 
     /// Whether a running router can change to `other` without a restart: nothing that its state depends on differs,

@@ -12,16 +12,18 @@ mod agenda;
 mod asking;
 mod beginning;
 mod deadlines;
+mod feeding;
 mod grouping;
 mod hearing;
-mod input;
+pub(crate) mod input;
 mod interfaces;
 mod output;
 mod putting_right;
 mod recorder;
+mod restoring;
 mod returning;
 mod sent;
-mod snapshot;
+pub(crate) mod snapshot;
 mod speaking;
 mod telling;
 mod tickets;
@@ -33,7 +35,6 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
 use vrrpd_common::Instant;
 use vrrpd_common::abi::RouterRecord;
 use vrrpd_common::router::{Event, StateName};
@@ -43,30 +44,21 @@ use crate::group::Groups;
 use crate::ids::{LinkId, RouterId, Slots, Ticket};
 use crate::interface::Interface;
 use crate::kernel::KernelSide;
+use crate::ledger::Journal;
 use crate::link::Link;
 use crate::recording::Recording;
-use crate::router::{Router, TimeOfDay};
+use crate::router::Router;
 use crate::track::Checks;
 use agenda::{Agenda, Task, Work};
-use hearing::Feeding;
+use feeding::Feeding;
 use turn::Turn;
 
 pub use beginning::Inadmissible;
-pub use input::Input;
-pub use output::{Line, Output};
-pub use sent::NotSent;
+pub use input::{Input, NotSent, Now};
+pub use interfaces::Concerned;
+pub use output::{CheckChanged, Line, Output};
 pub use snapshot::Snapshot;
 pub use speaking::{AnnouncedOn, Announcement, LastActs};
-pub use tracking::CheckChanged;
-
-/// The time of an input.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Now {
-    /// Monotonic time, used for all decisions.
-    pub at: Instant,
-    /// Wall-clock time, used in state and logs.
-    pub time_of_day: TimeOfDay,
-}
 
 /// All routers and interfaces of a process, with their pending work and deadlines.
 #[derive(Clone, Debug)]
@@ -179,6 +171,11 @@ impl Engine {
     /// The routers on an interface.
     pub fn routers_on(&self, id: LinkId) -> Vec<RouterId> {
         self.links.get(id).map(|link| link.routers.clone()).unwrap_or_default()
+    }
+
+    /// The journal: what the routers have taken from the system or are about to take.
+    pub fn journal(&self) -> Journal {
+        self.routers.values().flat_map(|router| router.records(self.interface(router.link))).collect()
     }
 
     /// Takes an input. Call [`Engine::next_output`] afterwards. Frames that were read in one batch have the time of the

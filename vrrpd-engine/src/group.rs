@@ -9,14 +9,15 @@ mod scripted;
 use std::collections::VecDeque;
 
 use vrrpd_common::group::{Group, Input, Key, Lacking, Member, Message, Output, PeerId, Standing};
-use vrrpd_common::router::{Event, VirtualRouter};
+use vrrpd_common::router::{Event, Reason, VirtualRouter};
 use vrrpd_common::timers::master_down_interval;
 use vrrpd_common::{Duration, Instant};
 
 use crate::config::{GroupConfig, RouterConfig};
 use crate::ids::{GroupPlace, RouterId, Slots};
 use crate::router::Router;
-use scripted::Scripted;
+use crate::script::Call;
+use scripted::ScriptedGroups;
 
 /// All groups of a process.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +26,7 @@ pub struct Groups {
     /// Changes that the groups have not been told, in order.
     inputs: VecDeque<(usize, Input)>,
     /// The groups with scripts.
-    scripted: Vec<Scripted>,
+    scripted: ScriptedGroups,
 }
 
 /// A group with its members of this process.
@@ -90,7 +91,7 @@ impl Groups {
             };
             self.formed.push(formed);
         }
-        scripted::set(&mut self.scripted, wanted, routers);
+        self.scripted.set(wanted, routers);
         let mut places = Vec::new();
         for (group, formed) in self.formed.iter().enumerate() {
             let members = formed.members.iter().enumerate();
@@ -98,6 +99,22 @@ impl Groups {
             places.extend(members.map(|(member, own)| (own.router, place(member))));
         }
         places
+    }
+
+    /// The group with scripts that has this router as a member.
+    pub fn with_scripts(&self, member: RouterId) -> Option<&GroupConfig> {
+        self.scripted.of(member)
+    }
+
+    /// Handles a transition of a router, which may change the state of its group. Returns the name of the group and the
+    /// scripts to run.
+    pub(crate) fn follow(
+        &mut self,
+        member: RouterId,
+        reason: Reason,
+        routers: &Slots<RouterId, Router>,
+    ) -> Option<(String, Call)> {
+        self.scripted.follow(member, reason, routers)
     }
 
     /// Notes the standing of a member that has handled an event.

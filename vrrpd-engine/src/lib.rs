@@ -23,6 +23,7 @@ pub mod ledger;
 pub mod link;
 pub mod mismatch;
 pub mod pace;
+pub mod pending_reply;
 pub mod plan;
 pub mod priority;
 pub mod rate_limit;

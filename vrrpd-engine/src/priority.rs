@@ -15,8 +15,6 @@ use serde::{Deserialize, Serialize};
 use vrrpd_common::Priority;
 use vrrpd_common::router::{Fault, Faults};
 
-use crate::config::RouterConfig;
-
 /// Default change of the priority by one step.
 const STEP: u8 = 10;
 /// Maximum change of the priority by one check.
@@ -71,13 +69,6 @@ pub struct Policy {
     /// The priority after steps of the operator.
     stepped: Priority,
     tracked: BTreeMap<TrackId, (Weight, Outcome)>,
-}
-
-impl Steps {
-    /// From the configuration.
-    pub const fn of(config: &RouterConfig) -> Self {
-        Self { reduced: config.lower_priority, increased: config.raise_priority }
-    }
 }
 
 impl Weight {

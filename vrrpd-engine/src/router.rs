@@ -2,6 +2,7 @@
 
 mod advert;
 mod holding;
+mod pending;
 mod queue;
 mod scripts;
 mod steady;
@@ -27,14 +28,14 @@ use crate::kernel::KernelSide;
 use crate::ledger::{Ledger, Resource, SystemError};
 use crate::mismatch::{Mismatches, Warning};
 use crate::pace::Pace;
-use crate::priority::{Outcome, Policy, Steps, TrackId, Weight};
+use crate::priority::{Outcome, Policy, TrackId, Weight};
 use crate::rate_limit::{BackOff, RateLimit};
 use crate::sending::Sending;
 use crate::vmac::VmacSide;
 use queue::{ActionQueue, FEW, HISTORY};
 
 pub use advert::AdvertToSend;
-pub use holding::{Pending, WithoutVmac};
+pub use pending::Pending;
 pub use steady::SteadyState;
 
 /// Wall-clock time since 1970. For people only; no decision uses it.
@@ -186,7 +187,7 @@ impl Router {
     pub fn new(config: RouterConfig, link: LinkId, now: TimeOfDay) -> Self {
         Self {
             machine: VirtualRouter::new(config.machine()),
-            policy: Policy::new(config.priority, Steps::of(&config)),
+            policy: Policy::new(config.priority, config.steps()),
             link,
             addresses: AddressList::of(config.family, &config.addresses),
             mismatches: Mismatches::default(),
@@ -228,7 +229,7 @@ impl Router {
         self.machine.set_grouped(config.grouped);
         self.machine.set_prepares(config.scripts.prepare.is_some());
         self.machine.set_max_learned_interval(config.max_learned_interval);
-        self.policy.configure(config.priority, Steps::of(&config));
+        self.policy.configure(config.priority, config.steps());
         self.config = config;
     }
 

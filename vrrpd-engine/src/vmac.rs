@@ -31,6 +31,15 @@ enum Without {
     ForNow,
 }
 
+/// Consequence of a refused virtual MAC address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutVmac {
+    /// It becomes Master with the interface's own one.
+    GoesOn,
+    /// It does not become Master.
+    StaysBackup,
+}
+
 impl Without {
     const fn after(error: &SystemError) -> Self {
         match error.cause {

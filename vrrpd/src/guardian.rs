@@ -14,9 +14,8 @@
 //! [`Guardian`] is the daemon's side; [`watch`] is the process itself, and [`last_words`] what it sends.
 
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
@@ -26,25 +25,22 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, setsoc
 use nix::sys::time::{TimeVal, TimeValLike as _};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
-use serde::{Deserialize, Serialize};
 use vrrpd_common::Duration;
-use vrrpd_engine::RouterId;
-use vrrpd_engine::ledger::PlacedAddress;
-use vrrpd_engine::script::Call;
 
 use crate::clock;
 use crate::sys::lifeline::Lifeline;
 use crate::sys::{crash, fork};
-use crate::transmit::routed::Route;
 
 pub mod copies;
 mod last_words;
+mod message;
 pub mod watch;
 
 use copies::Keeper;
+use message::{DYING, READY};
 
-/// Its message when it watches; any other text is an error.
-const READY: &[u8] = b"ready";
+pub use message::{GuardianMessage, LastScript, Mastery, Resignation};
+
 /// Timeout of that message, in seconds.
 const ANSWER: i64 = 5;
 /// How long it may take to end after its dismissal: normally milliseconds.
@@ -54,8 +50,6 @@ const LAST_MOMENT: Duration = Duration::from_millis(10);
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
 /// Octets of messages that may be queued: enough for thousands of routers that become Master at once.
 const BUFFER: usize = 8 << 20;
-/// [`GuardianMessage::Dying`], serialized.
-const DYING: &[u8] = b"\"Dying\"";
 
 /// The guardian, seen from the daemon.
 #[derive(Debug)]
@@ -72,74 +66,6 @@ pub enum Part {
     Daemon(Guardian),
     /// The guardian.
     Guardian(watch::Watch),
-}
-
-/// Messages to the guardian.
-#[derive(Debug, Serialize, Deserialize)]
-pub enum GuardianMessage {
-    /// From now on there may be something to undo, as recorded in the journal of this name in this directory.
-    Charge {
-        /// The run directory.
-        directory: PathBuf,
-        /// Base name of the daemon's files.
-        base: String,
-    },
-    /// A router is Master.
-    Master(Box<Mastery>),
-    /// The router is not Master any more.
-    Over(RouterId),
-    /// Hold the attached descriptor under this number.
-    Hold(u64),
-    /// Close the descriptor with this number.
-    LetGo(u64),
-    /// The daemon crashes: it does nothing more, and ends when its core has been written.
-    Dying,
-    /// Everything has been given back.
-    Farewell,
-}
-
-/// The resignation and scripts of a Master in case its daemon dies.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Mastery {
-    /// The router.
-    pub router: RouterId,
-    /// Its name, for the log.
-    pub name: String,
-    /// Index of the interface that it sends on.
-    pub interface: u32,
-    /// Its addresses on interfaces.
-    pub holds: Vec<PlacedAddress>,
-    /// The kernel stores our mark with addresses.
-    pub marks: bool,
-    /// The advert with priority 0; `None` if only the daemon can create it.
-    pub resignation: Option<Resignation>,
-    /// Its scripts, and those of its group.
-    pub scripts: Vec<LastScript>,
-}
-
-/// An advert with priority 0, ready to send.
-#[derive(Debug, Serialize, Deserialize)]
-pub enum Resignation {
-    /// A frame for the interface.
-    Group(Vec<u8>),
-    /// A packet to each of the peers.
-    Peers {
-        /// Their source.
-        route: Route,
-        /// The frames, each with its destination.
-        packets: Vec<(IpAddr, Vec<u8>)>,
-    },
-}
-
-/// The scripts of a router or group for the case that the daemon dies.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct LastScript {
-    /// The scripts.
-    pub call: Call,
-    /// Timeout of each script in nanoseconds.
-    pub limit_ns: u64,
-    /// The claim that orders these scripts before those of the next daemon.
-    pub claim: String,
 }
 
 impl Guardian {

@@ -5,6 +5,7 @@
 //! ends.
 
 mod directory;
+mod error;
 
 use std::fs::File;
 use std::io;
@@ -12,11 +13,11 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
-use thiserror::Error;
 
 pub use self::directory::Directory;
+pub use self::error::RunDirError;
 use crate::process;
-use crate::trust::Distrust;
+use error::MAX_SOCKET_PATH;
 
 /// The default path.
 pub const DEFAULT: &str = "/run/vrrpd";
@@ -28,9 +29,6 @@ pub const PROCESS: &str = "vrrpd";
 
 const LOCK: &str = "vrrpd.lock";
 
-/// Maximum length of a socket path (unix(7)), without the terminating NUL.
-const MAX_SOCKET_PATH: usize = 107;
-
 /// The run directory, opened.
 #[derive(Debug)]
 pub struct RunDir {
@@ -38,76 +36,6 @@ pub struct RunDir {
     locks: File,
     /// Files to remove at the end, if this process owns their claims.
     created: Vec<String>,
-}
-
-/// Why the directory cannot be used.
-#[derive(Debug, Error)]
-pub enum RunDirError {
-    /// A system call failed.
-    #[error("{path}: {error}")]
-    Io {
-        /// Its file.
-        path: PathBuf,
-        /// Its error.
-        error: io::Error,
-    },
-    /// The parent directory does not exist.
-    #[error("-f {path}: parent directory {parent} does not exist")]
-    NoParent {
-        /// The run directory.
-        path: PathBuf,
-        /// Its parent.
-        parent: PathBuf,
-    },
-    /// Not a directory.
-    #[error("{0}: is not a directory; choose another one with -f")]
-    NotADirectory(PathBuf),
-    /// Refused, since the owner of the link would decide where our files go.
-    #[error("{0}: is a symbolic link; name the directory itself with -f")]
-    Link(PathBuf),
-    /// Refused, since a daemon never creates this file as a link.
-    #[error("{0}: is a symbolic link; remove it")]
-    LinkedLock(PathBuf),
-    /// No client could connect to it.
-    #[error(
-        "{0}: has more than the {MAX_SOCKET_PATH} octets of a socket's path; choose a shorter directory with -f"
-    )]
-    TooLong(PathBuf),
-    /// Other users could replace the directory.
-    #[error(transparent)]
-    Untrusted(#[from] Distrust),
-    /// Other users could plant links or files.
-    #[error(
-        "{path}: must belong to root and be writable only by root (mode {mode:04o}, uid {uid}); \
-         correct this or choose another directory with -f"
-    )]
-    NotPrivate {
-        /// The directory.
-        path: PathBuf,
-        /// Its permissions.
-        mode: u32,
-        /// Its owner.
-        uid: u32,
-    },
-    /// Another daemon has the claim.
-    #[error("{what} is already served by another vrrpd{holder}")]
-    Taken {
-        /// What is claimed.
-        what: String,
-        /// Its holder: ` (pid 812)`, or empty.
-        holder: String,
-    },
-    /// Another daemon seems to use the name, but without a lock.
-    #[error("{file}: names pid {pid}, a running vrrpd; stop it, or remove the file if it is stale")]
-    Living {
-        /// Its pid file.
-        file: PathBuf,
-        /// Its pid.
-        pid: i32,
-    },
-    /// Another daemon uses the name, without lock or pid file.
-    #[error("{0}: another vrrpd answers there; stop it first")]
-    Answers(PathBuf),
 }
 
 impl RunDir {

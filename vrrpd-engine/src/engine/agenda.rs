@@ -6,11 +6,10 @@ use std::net::IpAddr;
 use vrrpd_common::Instant;
 use vrrpd_common::router::{Event, Reason};
 
-use super::Output;
 use super::deadlines::Deadlines;
-use super::hearing::Feeding;
+use super::feeding::Feeding;
+use super::output::{CheckChanged, Output};
 use super::tickets::Tickets;
-use super::tracking::CheckChanged;
 use crate::config::{GroupConfig, RouterConfig};
 use crate::ids::{RouterId, Ticket};
 use crate::interface::{Interface, Remover};

@@ -102,7 +102,7 @@ impl Turn<'_> {
                 if let Some(Err(error)) = outcome.results.into_iter().next()
                     && error.cause != Cause::NoInterface
                 {
-                    let line = self.router.vmac_refused(error);
+                    let line = self.router.vmac_refused(error).map(Line::vmac_refused);
                     self.log(line);
                 }
             }
@@ -158,7 +158,7 @@ impl Turn<'_> {
             // Not an error: the notification of the removed interface follows.
             Some(error) if error.cause == Cause::NoInterface => {}
             Some(error) => {
-                let line = self.router.vmac_refused(error);
+                let line = self.router.vmac_refused(error).map(Line::vmac_refused);
                 self.log(line);
             }
             None => self.router.vmac_taken(),

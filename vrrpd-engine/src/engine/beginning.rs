@@ -108,7 +108,7 @@ impl Engine {
             lines.push(Line::MagicSource(magic.source));
         }
         if let Some(interface) = &link.interface {
-            lines.extend(router.meet(interface));
+            lines.extend(router.meet(interface).map(Line::vmac_refused));
             let left = router.adopt(interface, self.marks, journal);
             let has_addresses_left = !left.is_empty();
             lines.extend(left.into_iter().map(Line::AddressLeft));

@@ -4,18 +4,27 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use vrrpd_common::Rejection;
 use vrrpd_common::abi::RouterRecord;
 use vrrpd_common::group::{Message, PeerId};
 use vrrpd_common::router::Event;
+use vrrpd_common::{Instant, Rejection};
 
-use super::sent::NotSent;
 use crate::config::{GroupConfig, RouterConfig};
 use crate::ids::{LinkId, RouterId, Ticket};
 use crate::interface::{Interface, Remover};
 use crate::ledger::Outcome;
 use crate::priority::{Step, TrackId};
+use crate::router::TimeOfDay;
 use crate::track::Finding;
+
+/// The time of an input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Now {
+    /// Monotonic time, used for all decisions.
+    pub at: Instant,
+    /// Wall-clock time, used in state and logs.
+    pub time_of_day: TimeOfDay,
+}
 
 /// An input.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -148,6 +157,17 @@ pub enum Input<'a> {
     Prepare(RouterId),
     /// A router does not need its macvlan link any more.
     Discard(RouterId),
+}
+
+/// Why an advert could not be sent on an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotSent {
+    /// Length of the frame in octets.
+    pub octets: usize,
+    /// The packet exceeds the MTU of the interface.
+    pub is_too_long: bool,
+    /// The error of the system.
+    pub error: String,
 }
 
 /// Serializes a frame in hexadecimal.

@@ -1,5 +1,8 @@
 //! Interfaces change, appear and disappear: the consequences for their routers.
 
+use std::net::IpAddr;
+
+use vrrpd_common::MacAddr;
 use vrrpd_common::router::{Action, Occasion, StateName};
 
 use super::agenda::{Task, Work};
@@ -9,6 +12,7 @@ use crate::absence::Absence;
 use crate::config::VmacMode;
 use crate::ids::{LinkId, RouterId};
 use crate::interface::Interface;
+use crate::router::Router;
 use crate::vmac::VmacSide;
 
 /// The changes of an interface that matter to its routers.
@@ -40,14 +44,47 @@ impl LinkNews {
     }
 }
 
+/// What the state of an interface concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concerned {
+    /// The router whose macvlan link it is.
+    Router(RouterId),
+    /// The interface that routers run on.
+    Link(LinkId),
+}
+
 impl Engine {
-    /// The router that this interface is the macvlan link of.
-    pub fn router_of_link(&self, interface: &Interface) -> Option<RouterId> {
-        interface.vmac_of.as_ref()?;
-        self.routers
-            .iter()
-            .find(|(_, router)| router.ledger.link() == Some(interface.index))
-            .map(|(id, _)| id)
+    /// What the state of this interface concerns; `None`: nothing here.
+    pub fn concerned(&self, interface: &Interface) -> Option<Concerned> {
+        let is_made = |router: &Router| router.ledger.link() == Some(interface.index);
+        let owner =
+            interface.vmac_of.as_ref().and_then(|_| self.routers.iter().find(|(_, there)| is_made(there)));
+        match owner {
+            Some((id, _)) => Some(Concerned::Router(id)),
+            None => self.link_named(&interface.name).map(Concerned::Link),
+        }
+    }
+
+    /// The routers that lose an address which is removed from this interface: the one with this macvlan link, or those
+    /// that are to have the address there.
+    pub fn holders(&self, interface: &Interface, address: IpAddr) -> Vec<RouterId> {
+        if let Some(Concerned::Router(id)) = self.concerned(interface) {
+            return vec![id];
+        }
+        let has_there = |router: &Router| router.config.interface_of(address) == interface.name;
+        self.routers.iter().filter(|(_, router)| has_there(router)).map(|(id, _)| id).collect()
+    }
+
+    /// The routers on other interfaces that are to have addresses on the interface of this name.
+    pub fn routers_elsewhere(&self, name: &str) -> Vec<RouterId> {
+        let has_some = |router: &Router| router.config.other_interfaces().contains(name);
+        self.routers.iter().filter(|(_, router)| has_some(router)).map(|(id, _)| id).collect()
+    }
+
+    /// The own MAC address of an interface with a virtual one, to which it still accepts frames.
+    pub fn own_mac_to_keep(&self, id: LinkId) -> Option<MacAddr> {
+        let mut on_link = self.routers.values().filter(|router| router.link == id);
+        on_link.find_map(|router| router.vmac.own_mac())
     }
 
     /// Handles the new state of an interface.
@@ -70,7 +107,8 @@ impl Engine {
         }
         let routers = link.routers.clone();
         for router in &routers {
-            let line = self.routers.get_mut(*router).and_then(|there| there.meet(&now));
+            let line =
+                self.routers.get_mut(*router).and_then(|there| there.meet(&now)).map(Line::vmac_refused);
             outputs.extend(line.map(|line| Output::Log(*router, line)));
         }
         if news.has_news_beside {

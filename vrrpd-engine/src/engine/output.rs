@@ -7,15 +7,16 @@ use vrrpd_common::group::Message;
 use vrrpd_common::router::{Reason, StateName};
 use vrrpd_common::{Duration, Family, MacAddr, Priority, Reject, Rejection};
 
-use super::sent::NotSent;
-use super::tracking::CheckChanged;
+use super::input::NotSent;
 use crate::config::VirtualAddress;
 use crate::ids::{LinkId, RouterId, Ticket};
 use crate::ledger::{Order, Resource, SystemError};
 use crate::mismatch::Warning;
 use crate::pace::Announced;
-use crate::router::{Noticed, Past, WithoutVmac};
+use crate::priority::Outcome;
+use crate::router::{Noticed, Past};
 use crate::script::Call;
+use crate::vmac::WithoutVmac;
 
 /// What the daemon is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,4 +184,26 @@ pub enum Line {
     },
     /// Adverts cannot be sent; the next attempt is after this time.
     CannotSend(Duration),
+}
+
+impl Line {
+    /// A refused virtual MAC address, and the consequence.
+    pub(super) fn vmac_refused((consequence, error): (WithoutVmac, SystemError)) -> Self {
+        Self::VmacRefused(consequence, error)
+    }
+}
+
+/// The result of a check has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckChanged {
+    /// The name of the check.
+    pub name: String,
+    /// The kind of the check.
+    pub kind: String,
+    /// The previous result.
+    pub from: Outcome,
+    /// The new result.
+    pub to: Outcome,
+    /// Details for people.
+    pub detail: String,
 }

@@ -2,22 +2,10 @@
 
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
 use vrrpd_common::{Instant, Rejection};
 
-use super::{Engine, Line, Output};
+use super::{Engine, Line, NotSent, Output};
 use crate::ids::{LinkId, RouterId};
-
-/// Why an advert could not be sent on an interface.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NotSent {
-    /// Length of the frame in octets.
-    pub octets: usize,
-    /// The packet exceeds the MTU of the interface.
-    pub is_too_long: bool,
-    /// The error of the system.
-    pub error: String,
-}
 
 impl Engine {
     /// Handles that an advert of a router was sent.

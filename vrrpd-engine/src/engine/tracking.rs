@@ -7,26 +7,11 @@ use vrrpd_common::router::{Event, StateName};
 
 use super::agenda::{Task, Work};
 use super::turn::Turn;
-use super::{Engine, Line, Now, Output};
+use super::{CheckChanged, Engine, Line, Now, Output};
 use crate::config::RouterConfig;
 use crate::priority::{Outcome, TrackId};
 use crate::router::{Router, TrackedOutcome};
 use crate::track::{Change, CheckConfig, Checks, Finding, Plan};
-
-/// The result of a check has changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckChanged {
-    /// The name of the check.
-    pub name: String,
-    /// The kind of the check.
-    pub kind: String,
-    /// The previous result.
-    pub from: Outcome,
-    /// The new result.
-    pub to: Outcome,
-    /// Details for people.
-    pub detail: String,
-}
 
 impl Engine {
     /// All checks.

@@ -2,15 +2,18 @@
 
 use vrrpd_common::router::{Reason, StateName, Transition};
 
-use super::Groups;
 use crate::config::GroupConfig;
 use crate::ids::{RouterId, Slots};
 use crate::router::Router;
 use crate::script::{Call, state_of_group};
 
+/// The groups with scripts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ScriptedGroups(Vec<Scripted>);
+
 /// A group with scripts.
 #[derive(Clone, Debug)]
-pub(super) struct Scripted {
+struct Scripted {
     config: GroupConfig,
     /// The members that exist.
     members: Vec<Option<RouterId>>,
@@ -18,40 +21,40 @@ pub(super) struct Scripted {
     told: StateName,
 }
 
-/// Sets the groups with scripts. A group with the same name and scripts continues.
-pub(super) fn set(scripted: &mut Vec<Scripted>, wanted: &[GroupConfig], routers: &Slots<RouterId, Router>) {
-    let mut before = std::mem::take(scripted);
-    for config in wanted.iter().filter(|config| !config.scripts.is_empty()) {
-        let is_same = |one: &Scripted| one.config.name == config.name && one.config.scripts == config.scripts;
-        let same = before.iter().position(is_same).map(|place| before.swap_remove(place));
-        let id = |name: &String| {
-            let is_named = |router: &Router| router.config.name().to_string() == *name;
-            routers.iter().find(|(_, router)| is_named(router)).map(|(id, _)| id)
-        };
-        scripted.push(Scripted {
-            config: config.clone(),
-            members: config.members.iter().map(id).collect(),
-            told: same.map_or(StateName::Init, |same| same.told),
-        });
+impl ScriptedGroups {
+    /// Sets the groups with scripts. A group with the same name and scripts continues.
+    pub(super) fn set(&mut self, wanted: &[GroupConfig], routers: &Slots<RouterId, Router>) {
+        let mut before = std::mem::take(&mut self.0);
+        for config in wanted.iter().filter(|config| !config.scripts.is_empty()) {
+            let is_same =
+                |one: &Scripted| one.config.name == config.name && one.config.scripts == config.scripts;
+            let same = before.iter().position(is_same).map(|place| before.swap_remove(place));
+            let id = |name: &String| {
+                let is_named = |router: &Router| router.config.name().to_string() == *name;
+                routers.iter().find(|(_, router)| is_named(router)).map(|(id, _)| id)
+            };
+            self.0.push(Scripted {
+                config: config.clone(),
+                members: config.members.iter().map(id).collect(),
+                told: same.map_or(StateName::Init, |same| same.told),
+            });
+        }
     }
-}
 
-impl Groups {
     /// The group with scripts that has this router as a member.
-    pub fn with_scripts(&self, member: RouterId) -> Option<&GroupConfig> {
-        let group = self.scripted.iter().find(|group| group.members.contains(&Some(member)))?;
+    pub(super) fn of(&self, member: RouterId) -> Option<&GroupConfig> {
+        let group = self.0.iter().find(|group| group.members.contains(&Some(member)))?;
         Some(&group.config)
     }
 
-    /// Handles a transition of a router, which may change the state of its group. Returns the name of the group and the
-    /// scripts to run.
-    pub(crate) fn follow(
+    /// Handles a transition of a member.
+    pub(super) fn follow(
         &mut self,
         member: RouterId,
         reason: Reason,
         routers: &Slots<RouterId, Router>,
     ) -> Option<(String, Call)> {
-        let group = self.scripted.iter_mut().find(|group| group.members.contains(&Some(member)))?;
+        let group = self.0.iter_mut().find(|group| group.members.contains(&Some(member)))?;
         let state = |id: &Option<RouterId>| {
             id.and_then(|id| routers.get(id)).map_or(StateName::Init, Router::state_told)
         };

@@ -8,6 +8,7 @@
 
 mod held;
 pub mod journal;
+mod noting;
 pub mod order;
 pub mod resource;
 pub mod undo;

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Entry, Segment};
-use crate::engine::Snapshot;
+use super::segment::{Entry, Segment};
+use crate::engine::snapshot::Snapshot;
 
 /// The format version.
 ///

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use vrrpd_common::Instant;
 
 use super::lines::{FORMAT, Head, write};
-use super::{Entry, Recording, Segment};
-use crate::engine::Snapshot;
+use super::segment::{Entry, Segment};
+use crate::engine::snapshot::Snapshot;
 
 /// The serialized snapshot and entries of a [`Segment`].
 #[derive(Clone, Debug)]
@@ -99,16 +99,18 @@ impl fmt::Display for UnpackError {
 
 impl std::error::Error for UnpackError {}
 
-impl Recording {
-    /// Packs the recording of a router for a client of the same version of `program`.
-    pub fn pack(&self, program: &str, router: &str) -> PackedRecording {
-        let head = Head { format: FORMAT, program: program.to_owned(), router: router.to_owned() };
-        let segments = self.segments.iter().map(|segment| to_hex(&segment.octets)).collect();
-        PackedRecording { head, layout: LAYOUT, segments }
-    }
-}
-
 impl PackedRecording {
+    /// Packs the segments of a router for a client of the same version of `program`.
+    pub(super) fn of<'a>(
+        segments: impl IntoIterator<Item = &'a PackedSegment>,
+        program: &str,
+        router: &str,
+    ) -> Self {
+        let head = Head { format: FORMAT, program: program.to_owned(), router: router.to_owned() };
+        let segments = segments.into_iter().map(|segment| to_hex(&segment.octets)).collect();
+        Self { head, layout: LAYOUT, segments }
+    }
+
     /// The recording as JSON lines. `program` is the version of this program.
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::lines::{ReadError, Recorded, read};
+use super::segment::{Again, Entry, Segment, Step};
 use super::words::{self, clock, date};
-use super::{Again, Entry, Segment, Step};
 use crate::engine::{Engine, Input, Now, Output, Snapshot};
 use crate::ids::RouterId;
 

@@ -7,15 +7,16 @@ use vrrpd_common::router::{
 };
 use vrrpd_common::{Advert, Instant, Priority};
 
-use super::Steady;
+use super::segment::Steady;
 use crate::config::VirtualAddress;
 use crate::engine::{CheckChanged, Input, Line, NotSent, Now, Output};
 use crate::interface::{Interface, Remover};
 use crate::ledger::{Order, Outcome, Resource};
 use crate::mismatch::Warning;
 use crate::priority::Step;
-use crate::router::{Noticed, Router, SteadyState, WithoutVmac};
+use crate::router::{Noticed, Router, SteadyState};
 use crate::track::Change;
+use crate::vmac::WithoutVmac;
 
 /// Nanoseconds of a day.
 const DAY: u64 = 86_400 * SECOND;

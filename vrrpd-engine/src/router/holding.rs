@@ -2,36 +2,14 @@
 
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
 use vrrpd_common::MacAddr;
 use vrrpd_common::router::StateName;
 
-use super::Router;
+use super::{Pending, Router};
 use crate::config::{VirtualAddress, VmacFallback, VmacMode};
-use crate::engine::Line;
-use crate::ids::Ticket;
-use crate::interface::{Interface, Remover};
+use crate::interface::Interface;
 use crate::ledger::{Answers, Filter, Journal, Order, Place, PlacedAddress, Record, Resource, SystemError};
-
-/// A request that the system has not answered.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Pending {
-    /// Identifies the request.
-    pub ticket: Ticket,
-    /// The request.
-    pub order: Order,
-    /// Addresses removed while the request was pending, and by which process.
-    pub lost: Vec<(IpAddr, Remover)>,
-}
-
-/// Consequence of a refused virtual MAC address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WithoutVmac {
-    /// It becomes Master with the interface's own one.
-    GoesOn,
-    /// It does not become Master.
-    StaysBackup,
-}
+use crate::vmac::WithoutVmac;
 
 impl Router {
     /// Master without a queued change of state.
@@ -69,21 +47,21 @@ impl Router {
 
     /// Evaluates an interface that appeared or changed its kind: it may not support a virtual MAC address. Returns what
     /// to log.
-    pub fn meet(&mut self, interface: &Interface) -> Option<Line> {
+    pub fn meet(&mut self, interface: &Interface) -> Option<(WithoutVmac, SystemError)> {
         let obstacle = self.vmac.meet(interface)?;
         self.vmac_refused(SystemError::unsupported(obstacle.to_string()))
     }
 
     /// Handles a refused virtual MAC address. Returns what to log.
-    pub fn vmac_refused(&mut self, error: SystemError) -> Option<Line> {
+    pub fn vmac_refused(&mut self, error: SystemError) -> Option<(WithoutVmac, SystemError)> {
         let is_new = self.vmac.refused(&error);
         match self.config.vmac_fallback {
             VmacFallback::None => {
                 self.vmac.go_without(&error);
                 self.ledger.forget_vmac();
-                Some(Line::VmacRefused(WithoutVmac::GoesOn, error))
+                Some((WithoutVmac::GoesOn, error))
             }
-            VmacFallback::Refuse => is_new.then_some(Line::VmacRefused(WithoutVmac::StaysBackup, error)),
+            VmacFallback::Refuse => is_new.then_some((WithoutVmac::StaysBackup, error)),
         }
     }
 
@@ -269,7 +247,7 @@ mod tests {
         let error = SystemError { cause: crate::ledger::Cause::Other, text: "busy".into() };
         let mut goes_on = router(VmacMode::Macvlan, VmacFallback::None);
         let mut stays = router(VmacMode::Macvlan, VmacFallback::Refuse);
-        let refused = |what| Some(Line::VmacRefused(what, error.clone()));
+        let refused = |what| Some((what, error.clone()));
         assert_eq!(goes_on.vmac_refused(error.clone()), refused(WithoutVmac::GoesOn));
         assert_eq!(goes_on.vmac.mode(), VmacMode::None);
         assert_eq!(stays.vmac_refused(error.clone()), refused(WithoutVmac::StaysBackup));

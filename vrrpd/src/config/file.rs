@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use thiserror::Error;
 use vrrpd_common::Duration;
@@ -12,14 +13,16 @@ use vrrpd_engine::track::Tracked;
 
 use super::document::{self, Document, Placed, Setting, Table};
 use super::mistakes::{Complaint, Mistakes};
+use super::refused::refused;
 use super::together::{Conflict, Together};
 use super::track::{self, Declarations};
 use super::{
-    CheckConfig, Configuration, Key, RefusedScript, RouterConfig, RouterOptions, Script, Scripts, Toml,
-    foreign, group, refused,
+    Authentication, CheckConfig, Configuration, Key, RefusedScript, RouterConfig, RouterOptions, Script,
+    Scripts, Toml, foreign, group,
 };
 use crate::nearest::nearest;
-use crate::trust;
+use crate::sys::wiping::Wiping;
+use crate::trust::{self, Trusted};
 
 /// Why a file is not a valid configuration.
 #[derive(Debug, Error)]
@@ -51,6 +54,26 @@ impl FileError {
             Self::Untrusted(_) | Self::Unread(_) => self.lines(),
         }
     }
+}
+
+/// Reads a configuration file with an absolute path, and checks its scripts; relative paths of scripts start at the
+/// directory of the file.
+///
+/// A thread reads it, and the result is copied. Otherwise the parsed text of thousands of routers would fragment the
+/// heap; memory of a thread's own arena goes back to the system.
+pub fn load(path: &Path) -> Result<Configuration, FileError> {
+    let _wiping = Wiping::begin();
+    let read = thread::scope(|scope| scope.spawn(|| read(path)).join());
+    let ended = |_| FileError::Unread(path.to_owned());
+    Ok(read.map_err(ended)??.clone())
+}
+
+/// A warning if the file contains a secret and other users can read it.
+pub fn exposed_secret(path: &Path, configuration: &Configuration) -> Option<String> {
+    let has_secret = configuration.routers.iter().any(|router| router.authentication != Authentication::None);
+    let exposed = has_secret.then(|| trust::resolve(path).ok()).flatten().filter(Trusted::is_exposed)?;
+    let (mode, path) = (exposed.mode(), path.display());
+    Some(format!("{path}: other users can read its authentication data (mode {mode:04o}): chmod go-r {path}"))
 }
 
 /// Reads a file: at least one router, no duplicates, and their groups. Checks the scripts as well.

@@ -25,7 +25,6 @@ use super::{
     Authentication, Datapath, HeldAddress, Script, ScriptStyle, ScriptUser, VmacFallback, VmacMode, value,
 };
 use crate::router_name::RouterName;
-use declaration::Shorthand;
 use table::Slot;
 
 pub use declaration::{Argument, Declaration, Toml};
@@ -289,6 +288,19 @@ options! {
     RequireEqualAddresses =
         "require-equal-addresses", "--require-equal-addresses", Switch("true"), Boolean, value::boolean;
     require_equal_addresses: Option<bool> = false;
+}
+
+/// A flag that sets an option to a fixed value.
+#[derive(Clone, Copy, Debug)]
+pub struct Shorthand {
+    /// `-n`
+    pub flag: &'static str,
+    /// The option.
+    pub key: Key,
+    /// Its value.
+    pub value: &'static str,
+    /// The text of `--help`.
+    pub help: &'static str,
 }
 
 /// `-n`, older than `--vmac`.

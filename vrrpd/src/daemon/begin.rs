@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use vrrpd_engine::ledger::Journal;
-use vrrpd_engine::{Engine, Input, RouterId};
+use vrrpd_engine::{Input, RouterId};
 
 use super::handles::Handles;
 use super::start_error::StartError;
@@ -70,7 +70,7 @@ impl Daemon {
         let Some(router) = self.engine.router(id) else { return Ok(()) };
         let (link_id, key) = (router.link, (router.config.family, router.config.vrid));
         if let Some(handles) = self.handles.get_mut(id) {
-            scripts::start(&router.config, handles, &self.rundir, &self.scripts)?;
+            handles.scripts = scripts::start(&router.config, &self.rundir, &self.scripts)?;
         }
         let Some(link) = self.links.get_mut(link_id) else { return Ok(()) };
         let refused = link
@@ -103,10 +103,4 @@ impl Daemon {
             }
         }
     }
-}
-
-/// The journal for all routers.
-pub(super) fn journal_text(engine: &Engine) -> String {
-    let records = engine.routers().values().flat_map(|router| router.records(engine.interface(router.link)));
-    records.collect::<Journal>().to_string()
 }

@@ -3,13 +3,12 @@
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 use vrrpd_common::router::{Event, Origin};
-use vrrpd_common::{Duration, Instant};
+use vrrpd_engine::pending_reply::PendingReply;
 use vrrpd_engine::priority::Step;
 use vrrpd_engine::recording::Recording;
-use vrrpd_engine::router::Router;
 use vrrpd_engine::{Input, RouterId};
 
-use super::{Daemon, describe, tracking};
+use super::{Daemon, changes, describe, tracking};
 use crate::clock;
 use crate::control::server::Command;
 use crate::control::{Change, Reply, Request, Selector};
@@ -18,27 +17,17 @@ use crate::report::{RecordingReport, RouterReport};
 use crate::signals::Signal;
 use crate::sys::memory;
 
-/// Maximum time until a client gets the reply to a change; the client's timeout is a little longer.
-const CHANGE: Duration = Duration::from_secs(2);
-
-/// A client that requested a change.
-#[derive(Debug)]
-pub(super) struct Changing {
-    selector: Selector,
-    reply: oneshot::Sender<Reply>,
-    until: Instant,
-}
-
 impl Daemon {
     pub(super) fn command(&mut self, command: Command) {
         match command.request {
             Request::State(selector) => self.tell(&selector, command.reply),
             Request::Change { selector, change } => {
-                for id in self.chosen(&selector) {
-                    self.change(id, change, Origin::Operator);
+                let chosen = self.chosen(&selector);
+                for id in &chosen {
+                    self.change(*id, change, Origin::Operator);
                 }
-                let until = clock::now() + CHANGE;
-                self.changing.push(Changing { selector, reply: command.reply, until });
+                let pending = PendingReply::begin(clock::now(), chosen);
+                self.changes.add(changes::Change { selector, reply: command.reply, pending });
             }
             Request::Record(selector) => self.tell_recordings(&selector, command.reply),
             Request::Events(_) => {
@@ -51,25 +40,14 @@ impl Daemon {
 
     /// Replies to clients whose change was executed completely or takes too long.
     pub(super) fn answer_changes(&mut self) {
-        if self.changing.is_empty() {
+        if self.changes.is_empty() {
             return;
         }
         // The consequences for other members of a group.
         self.settle_groups();
-        let now = clock::now();
-        for changing in std::mem::take(&mut self.changing) {
-            let is_busy = |id: &RouterId| self.engine.router(*id).is_some_and(Router::is_busy);
-            if now < changing.until && self.chosen(&changing.selector).iter().any(is_busy) {
-                self.changing.push(changing);
-            } else {
-                self.tell(&changing.selector, changing.reply);
-            }
+        for changes::Change { selector, reply, .. } in self.changes.take_due(clock::now(), &self.engine) {
+            self.tell(&selector, reply);
         }
-    }
-
-    /// When the next client gets its reply at the latest.
-    pub(super) fn changes_due(&self) -> Option<Instant> {
-        self.changing.iter().map(|changing| changing.until).min()
     }
 
     fn tell(&mut self, selector: &Selector, reply: oneshot::Sender<Reply>) {

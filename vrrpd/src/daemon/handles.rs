@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use tokio::task::AbortHandle;
 use tracing::warn;
 use vrrpd_common::wire::frame::{AdvertFrame, NOT_ROUTED, advert_frame_len, emit_advert};
 use vrrpd_common::wire::vrrp::{Kind, VrrpRepr};
@@ -10,9 +11,7 @@ use vrrpd_engine::RouterId;
 use vrrpd_engine::engine::LastActs;
 use vrrpd_engine::router::{AdvertToSend, Router};
 
-use super::group_scripts;
-use super::prepare::Preparation;
-use super::scripts;
+use super::{group_scripts, scripts};
 use crate::config::{Authentication, Destination, Peer};
 use crate::guardian::{LastScript, Mastery, Resignation};
 use crate::interface::Interface;
@@ -29,12 +28,20 @@ pub(super) struct Handles {
     /// The secret.
     pub(super) authentication: Authentication,
     pub(super) scripts: Option<Runner>,
-    /// The running `prepare` script, and its number.
     pub(super) preparation: Option<Preparation>,
+    /// Number of `prepare` scripts started.
     pub(super) preparations: u64,
     /// A failed magic packet is logged once until sending succeeds again.
     magic_failed: bool,
     cached: Option<((MacAddr, AdvertToSend), AdvertFrames)>,
+}
+
+/// A running `prepare` script.
+#[derive(Debug)]
+pub(super) struct Preparation {
+    /// Distinguishes it from earlier ones.
+    pub(super) number: u64,
+    pub(super) task: AbortHandle,
 }
 
 impl Handles {

@@ -1,17 +1,21 @@
 //! Reports of the netlink thread: interfaces appear, change and disappear, and other programs remove what a Master has
 //! there.
 
+use std::net::IpAddr;
+
 use tracing::error;
 use vrrpd_common::{Duration, Instant};
-use vrrpd_engine::router::Router;
-use vrrpd_engine::{Input, LinkId};
+use vrrpd_engine::engine::Concerned;
+use vrrpd_engine::interface::Remover;
+use vrrpd_engine::{Input, LinkId, RouterId};
 
 use super::link::{LoadStep, OpenStep};
 use super::{Aside, Daemon};
 use crate::clock;
 use crate::config::Datapath;
+use crate::datapath::loaded::{Loaded, Site};
+use crate::datapath::object::Need;
 use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged};
-use crate::datapath::program::{Loaded, Need, Site};
 use crate::datapath::refusal::Refusal;
 use crate::datapath::vlans;
 use crate::interface::Interface;
@@ -26,38 +30,60 @@ impl Daemon {
     /// Handles a report of the netlink thread.
     pub(super) fn report(&mut self, report: Report) {
         self.note_tracked(&report);
-        self.note_other(&report);
         match report {
-            Report::Changed(interface) => {
-                if let Some(id) = self.engine.router_of_link(&interface) {
-                    self.input(Input::MacvlanIs(id, Box::new(interface)));
-                } else if let Some(id) = self.engine.link_named(&interface.name) {
-                    self.link_changed(id, &interface);
-                }
-            }
-            Report::Removed(interface) => {
-                if let Some(id) = self.engine.router_of_link(&interface) {
-                    self.input(Input::MacvlanGone(id));
-                } else if let Some(id) = self.engine.link_named(&interface.name) {
-                    self.link_removed(id, interface.index);
-                }
-            }
+            Report::Changed(interface) => self.interface_is(interface, None),
+            Report::Removed(interface) => self.interface_gone(&interface),
             Report::Lost(interface, address, remover) => {
-                if let Some(id) = self.engine.router_of_link(&interface) {
-                    self.input(Input::AddressLost(id, address, remover));
-                } else if let Some(id) = self.engine.link_named(&interface.name) {
-                    self.link_changed(id, &interface);
-                    let is_its = |router: &Router| router.config.interface_of(address) == interface.name;
-                    let mut routers = self.engine.routers_on(id);
-                    routers.retain(|id| self.engine.router(*id).is_some_and(is_its));
-                    for router in routers {
-                        self.input(Input::AddressLost(router, address, remover));
-                    }
-                }
+                self.interface_is(interface, Some((address, remover)));
             }
             Report::Followed(name) => self.reload.followed(&name),
             Report::RoutingLost => self.input(Input::RoutingLost),
             Report::Done(ticket, outcome) => self.input(Input::Answered(ticket, outcome)),
+        }
+    }
+
+    /// Handles the state of an interface, from which this address was removed by another program, if any.
+    fn interface_is(&mut self, interface: Interface, lost: Option<(IpAddr, Remover)>) {
+        let holders = lost.map_or_else(Vec::new, |(address, _)| self.engine.holders(&interface, address));
+        let tell_of_loss = |daemon: &mut Self, id: RouterId| {
+            if let Some((address, remover)) = lost.filter(|_| holders.contains(&id)) {
+                daemon.input(Input::AddressLost(id, address, remover));
+            }
+        };
+        if self.others.note(&interface.name, Some(&interface)) {
+            for id in self.engine.routers_elsewhere(&interface.name) {
+                tell_of_loss(self, id);
+                self.input(Input::OtherInterface(
+                    id,
+                    interface.name.clone(),
+                    Some(Box::new(interface.clone())),
+                ));
+            }
+        }
+        match self.engine.concerned(&interface) {
+            Some(Concerned::Router(id)) if lost.is_some() => tell_of_loss(self, id),
+            Some(Concerned::Router(id)) => self.input(Input::MacvlanIs(id, Box::new(interface))),
+            Some(Concerned::Link(id)) => {
+                self.link_changed(id, &interface);
+                for router in self.engine.routers_on(id) {
+                    tell_of_loss(self, router);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Handles that an interface is gone.
+    fn interface_gone(&mut self, interface: &Interface) {
+        if self.others.note(&interface.name, None) {
+            for id in self.engine.routers_elsewhere(&interface.name) {
+                self.input(Input::OtherInterface(id, interface.name.clone(), None));
+            }
+        }
+        match self.engine.concerned(interface) {
+            Some(Concerned::Router(id)) => self.input(Input::MacvlanGone(id)),
+            Some(Concerned::Link(id)) => self.link_removed(id, interface.index),
+            None => {}
         }
     }
 
@@ -210,9 +236,8 @@ impl Daemon {
     pub(super) fn own_mac_changes(&mut self) -> Vec<(LinkId, OwnMacChange)> {
         let mut changes = Vec::new();
         for (id, link) in self.links.iter_mut() {
-            let of_link = |router: &&Router| router.link == id;
-            let own = self.engine.routers().values().filter(of_link).find_map(|router| router.vmac.own_mac());
             if let Some(interface) = self.engine.interface(id) {
+                let own = self.engine.own_mac_to_keep(id);
                 changes.extend(link.keep_own_mac(interface.index, own).map(|change| (id, change)));
             }
         }

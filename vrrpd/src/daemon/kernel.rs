@@ -8,17 +8,17 @@
 //! sockets, which see the tag, if it has VLANs, or for a while after an advert from another subnet.
 
 use tracing::error;
+use vrrpd_common::Instant;
 use vrrpd_common::abi::{self, EventKind, KernelCommand, slot};
 use vrrpd_common::router::Event;
-use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::{Input, LinkId, RouterId};
 
 use super::link::{LinkIo, LoadedProgram, MoveStep};
 use super::{Aside, Daemon, Moved};
 use crate::clock;
+use crate::datapath::loaded::Loaded;
 use crate::datapath::object::Object;
 use crate::datapath::places::Owner;
-use crate::datapath::program::Loaded;
 use crate::datapath::refusal::Refusal;
 use crate::datapath::tier::Tier;
 use crate::datapath::xdp::XdpPath;
@@ -26,8 +26,6 @@ use crate::datapath::xdp::XdpPath;
 /// Maximum number of events taken at once. The ring buffer has room for an expiry of every router, and lost expiries are
 /// repeated.
 const MAX_EVENTS: usize = 1024;
-/// Interval of checks whether programs are still attached, made only when the daemon is awake anyway.
-const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 impl Daemon {
     /// Handles the events of the object that is watched under this number.
@@ -214,12 +212,11 @@ impl Daemon {
         self.input(Input::NotReturned(id, why.to_string()));
     }
 
-    /// Checks from time to time whether programs are still attached, and logs what they have discarded.
+    /// Checks at most once a second, since the daemon is awake, whether programs are still attached, and logs what they have discarded.
     pub(super) fn look_after_programs(&mut self, now: Instant) {
-        if now < self.programs_looked_after + LOOK_AFTER {
+        if self.program_checks.admit(now, ()).is_none() {
             return;
         }
-        self.programs_looked_after = now;
         for link in self.links.ids().collect::<Vec<_>>() {
             if let Some(why) = self.trouble(link) {
                 self.program_is_deaf(link, why);

@@ -9,7 +9,7 @@ use vrrpd_engine::Input;
 use vrrpd_engine::leaving::{Patience, Wait};
 
 use super::Daemon;
-use super::reload::Reload;
+use super::reload_state::Reload;
 use crate::clock;
 use crate::control::followers::Followers;
 use crate::signals::Signal;

@@ -8,8 +8,8 @@ use vrrpd_common::{Duration, Reject, Rejection};
 use vrrpd_engine::RouterId;
 use vrrpd_engine::engine::{CheckChanged, Line, NotSent};
 use vrrpd_engine::mismatch;
-use vrrpd_engine::router::Router;
-use vrrpd_engine::router::{Noticed, WithoutVmac};
+use vrrpd_engine::router::{Noticed, Router};
+use vrrpd_engine::vmac::WithoutVmac;
 
 use super::{Daemon, describe};
 use crate::config::{Settings, VirtualAddress};

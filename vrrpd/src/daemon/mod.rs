@@ -11,10 +11,13 @@ mod absence;
 mod act;
 mod announce;
 mod begin;
+mod changes;
 mod command;
 mod describe;
+mod files;
 mod group_scripts;
 mod groups;
+mod guardian;
 mod handles;
 mod interfaces;
 mod kernel;
@@ -24,6 +27,7 @@ mod log;
 mod others;
 mod prepare;
 mod reload;
+mod reload_state;
 mod scripts;
 mod sending;
 mod start;
@@ -34,16 +38,16 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tracing::{error, warn};
+use tracing::warn;
 use vrrpd_common::Instant;
 use vrrpd_common::router::Event;
+use vrrpd_engine::rate_limit::RateLimit;
 use vrrpd_engine::{Engine, Input, LinkId, Now, RouterId, Slots};
 
 use crate::clock::{self, Alarm, Suspension};
@@ -51,14 +55,14 @@ use crate::config::Configuration;
 use crate::control::followers::Followers;
 use crate::control::server::Command;
 use crate::datapath::Arrival;
+use crate::datapath::loaded::Loaded;
 use crate::datapath::object::Objects;
 use crate::datapath::own_mac::OwnMacChanged;
-use crate::datapath::program::Loaded;
 use crate::datapath::readiness::{self, Readiness};
 use crate::datapath::refusal::Refusal;
 use crate::datapath::tier::Tier;
 use crate::datapath::xdp::{Retired, XdpPath};
-use crate::guardian::{Guardian, GuardianMessage, Mastery};
+use crate::guardian::Guardian;
 use crate::interface::service::{Report, Service};
 use crate::lane::Lanes;
 use crate::peers::Peers;
@@ -68,12 +72,12 @@ use crate::signals::{Signal, Signals};
 use crate::supervisor::Supervisor;
 use crate::sys::packet::Inbox;
 use crate::track::{Found, Watchers};
-use command::Changing;
+use changes::Changes;
 use group_scripts::GroupRunners;
 use handles::Handles;
 use link::{FAMILIES, LinkIo};
 use others::Others;
-use reload::Reload;
+use reload_state::Reload;
 
 pub use start::Source;
 pub use start_error::StartError;
@@ -116,7 +120,7 @@ pub struct Daemon {
     service: Service,
     reports: mpsc::UnboundedReceiver<Report>,
     commands: mpsc::Receiver<Command>,
-    changing: Vec<Changing>,
+    changes: Changes,
     /// Results of other threads; the sender is kept so that the channel never closes.
     aside_in: mpsc::UnboundedSender<(LinkId, Aside)>,
     aside: mpsc::UnboundedReceiver<(LinkId, Aside)>,
@@ -147,8 +151,8 @@ pub struct Daemon {
     watchers: Watchers,
     /// When to try again to open interfaces.
     open_again_at: Option<Instant>,
-    /// Time of the last check of attached programs.
-    programs_looked_after: Instant,
+    /// How often attached programs are checked.
+    program_checks: RateLimit<()>,
     suspension: Suspension,
 }
 
@@ -284,43 +288,6 @@ impl Daemon {
         }
     }
 
-    /// Tells the guardian which routers became Master or ceased to be; their adverts have been sent by then.
-    fn tell_guardian(&mut self) {
-        while let Some(id) = self.untold.pop_first() {
-            let mastery = self.mastery(id).map(|mastery| GuardianMessage::Master(Box::new(mastery)));
-            match self.guardian.tell(&mastery.unwrap_or(GuardianMessage::Over(id))) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // The socket has room again at the next turn.
-                    self.untold.insert(id);
-                    return;
-                }
-                // The end of the guardian is logged when its socket reports it.
-                Err(_) => self.untold.clear(),
-            }
-        }
-    }
-
-    /// What the guardian does for a router if the daemon dies; `None`: nothing, since it is not Master or has left.
-    fn mastery(&mut self, id: RouterId) -> Option<Mastery> {
-        let acts = self.engine.last_acts(id)?;
-        let (router, handles) = (self.engine.router(id)?, self.handles.get_mut(id)?);
-        let on = (self.engine.interface(router.link), &self.links.get(router.link)?.peers);
-        Some(handles.mastery(router, id, on, self.engine.marks(), acts))
-    }
-
-    /// Handles that the socket of the guardian is readable: mostly it has ended.
-    fn guardian_ready(&mut self) {
-        let Some(socket) = self.guardian_ends.take() else { return };
-        if self.guardian.has_ended() {
-            self.guardian.see_off();
-            error!("guardian process lost: after a crash, addresses stay until the next start");
-        } else {
-            socket.was_read(true);
-            self.guardian_ends = Some(socket);
-        }
-    }
-
     fn arm(&mut self) -> io::Result<()> {
         let now = clock::now();
         let due = self.engine.deadline();
@@ -328,7 +295,7 @@ impl Daemon {
         let other = [
             self.group_peers_due(),
             self.supervisor.deadline(),
-            self.changes_due(),
+            self.changes.deadline(),
             self.open_again_at,
             self.sending_due(),
             self.others.deadline(now),
@@ -451,43 +418,5 @@ impl Daemon {
     fn input_at(&mut self, now: Now, input: Input<'_>) {
         self.engine.handle(now, input);
         self.perform_outputs();
-    }
-
-    /// Writes the journal again. The records of an interface whose MAC address is replaced are kept.
-    fn write_journal(&mut self) {
-        let text = begin::journal_text(&self.engine);
-        if text == self.journal {
-            return;
-        }
-        self.journal.clone_from(&text);
-        self.write_behind(self.journal_file.clone(), 0o600, text, |_, written| {
-            if let Err(error) = written {
-                warn!(error, "cannot write journal");
-            }
-        });
-    }
-
-    /// Writes a file atomically, in another thread and after earlier writes, so that the newest version remains and a
-    /// full or slow disk does not delay an advert. `then` gets the result.
-    fn write_behind(
-        &mut self,
-        name: String,
-        mode: u32,
-        text: String,
-        then: impl FnOnce(&Path, Result<(), String>) + 'static,
-    ) {
-        let (before, files) = (self.written.take(), self.lanes.files.clone());
-        let directory = self.rundir.directory().clone();
-        self.written = Some(tokio::task::spawn_local(async move {
-            // An earlier write that panicked has ended, too.
-            if let Some(before) = before {
-                let _ = before.await;
-            }
-            let path = directory.join(&name);
-            let what = format!("writing {}", path.display());
-            let written = files.run(what, move || directory.write(&name, mode, &text)).await;
-            let written = written.map_err(|error| error.to_string());
-            then(&path, written.and_then(|written| written.map_err(|error| error.to_string())));
-        }));
     }
 }

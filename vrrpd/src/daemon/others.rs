@@ -4,15 +4,12 @@ use std::collections::BTreeMap;
 
 use tracing::error;
 use vrrpd_common::Instant;
+use vrrpd_engine::RouterId;
 use vrrpd_engine::engine::{AnnouncedOn, Announcement};
 use vrrpd_engine::interface::OtherInterfaces;
-use vrrpd_engine::router::Router;
-use vrrpd_engine::{Input, RouterId};
 
-use super::Daemon;
 use crate::config::{RouterConfig, Settings};
 use crate::interface::Interface;
-use crate::interface::service::Report;
 use crate::transmit::{Transmitter, announcements};
 
 /// All of them, by name.
@@ -46,6 +43,12 @@ impl Others {
             self.0.insert(name.to_owned(), Other::default());
         }
         is_new
+    }
+
+    /// Notes the state of an interface, `None` when it is gone; returns whether it is one of these.
+    pub(super) fn note(&mut self, name: &str, interface: Option<&Interface>) -> bool {
+        let other = self.0.get_mut(name);
+        other.map(|other| other.interface = interface.cloned()).is_some()
     }
 
     /// The existing other interfaces of a router.
@@ -104,33 +107,5 @@ impl Other {
             };
         }
         self.transmitter.as_mut().map(|(_, transmitter)| transmitter)
-    }
-}
-
-impl Daemon {
-    /// Handles a report of the netlink thread about such an interface.
-    pub(super) fn note_other(&mut self, report: &Report) {
-        let (interface, is_there, lost) = match report {
-            Report::Changed(interface) => (interface, true, None),
-            Report::Removed(interface) => (interface, false, None),
-            Report::Lost(interface, address, remover) => (interface, true, Some((*address, *remover))),
-            Report::Followed(_) | Report::RoutingLost | Report::Done(..) => return,
-        };
-        let name = &interface.name;
-        let Some(other) = self.others.0.get_mut(name) else { return };
-        other.interface = is_there.then(|| interface.clone());
-        let has_some = |router: &Router| router.config.other_interfaces().contains(name.as_str());
-        let routers = self.engine.routers().iter().filter(|(_, router)| has_some(router));
-        for id in routers.map(|(id, _)| id).collect::<Vec<_>>() {
-            let there = is_there.then(|| Box::new(interface.clone()));
-            let is_its = |(address, _): &(std::net::IpAddr, _)| {
-                self.engine.router(id).is_some_and(|router| router.config.interface_of(*address) == name)
-            };
-            let lost = lost.filter(is_its);
-            if let Some((address, remover)) = lost {
-                self.input(Input::AddressLost(id, address, remover));
-            }
-            self.input(Input::OtherInterface(id, name.clone(), there));
-        }
     }
 }

@@ -1,21 +1,13 @@
 //! The `prepare` script, run before a router becomes Master.
 
-use tokio::task::AbortHandle;
 use tracing::info;
 use vrrpd_common::router::Event;
 use vrrpd_engine::{LinkId, RouterId};
 
+use super::handles::Preparation;
 use super::link::FAMILIES;
 use super::{Aside, DRAIN, Daemon};
 use crate::script::prepare;
-
-/// A running script.
-#[derive(Debug)]
-pub(super) struct Preparation {
-    /// Distinguishes it from earlier ones.
-    number: u64,
-    task: AbortHandle,
-}
 
 impl Daemon {
     /// Runs the `prepare` script of a router; [`Aside::Prepared`] follows.

@@ -9,15 +9,12 @@
 //! first. If that fails, the configuration stays as it was.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
-use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
-use vrrpd_engine::engine::Inadmissible;
 use vrrpd_engine::ledger::Journal;
 use vrrpd_engine::link::Link;
 use vrrpd_engine::plan::Plan;
-use vrrpd_engine::reload::{Reload as Stages, Step};
+use vrrpd_engine::reload::Step;
 use vrrpd_engine::{Input, LinkId, RouterId};
 
 use super::begin;
@@ -28,18 +25,6 @@ use crate::clock;
 use crate::config::{self, Configuration, Datapath, GroupConfig, RouterConfig, Settings, VmacMode};
 use crate::interface::Interface;
 
-/// The state of a reload. One file is applied completely before the next one is read.
-#[derive(Debug, Default)]
-pub(super) struct Reload {
-    /// The file; `None`: the routers are on the command line.
-    pub(super) file: Option<PathBuf>,
-    reading: Option<JoinHandle<Result<Configuration, Vec<String>>>>,
-    stages: Stages<Configuration, Arriving>,
-}
-
-/// When routers have left, these routers start and these groups are formed.
-type Arriving = (Vec<RouterConfig>, Vec<GroupConfig>);
-
 /// Why a file is refused, and for which router.
 struct Refused {
     router: String,
@@ -49,38 +34,6 @@ struct Refused {
 impl Refused {
     fn of(config: &RouterConfig, error: StartError) -> Self {
         Self { router: config.name().to_string(), error }
-    }
-}
-
-impl Reload {
-    pub(super) fn of(file: Option<PathBuf>) -> Self {
-        Self { file, ..Self::default() }
-    }
-
-    /// Why this router cannot start, in terms of the command line or the file.
-    pub(super) fn inadmissible(&self, config: &Settings, why: Inadmissible) -> StartError {
-        StartError::inadmissible(config, self.naming(&config.interface), why)
-    }
-
-    /// An interface as named by the user.
-    pub(super) fn naming(&self, interface: &str) -> String {
-        match self.file {
-            None => format!("-i {interface}"),
-            Some(_) => format!("interface = {interface:?}"),
-        }
-    }
-
-    /// Handles that the state of this interface is known.
-    pub(super) fn followed(&mut self, interface: &str) {
-        self.stages.followed(interface);
-    }
-
-    /// The configuration, once a requested file has been read.
-    pub(super) async fn read(&mut self) -> Result<Configuration, Vec<String>> {
-        let Some(reading) = &mut self.reading else { return std::future::pending().await };
-        let read = reading.await;
-        self.reading = None;
-        read.map_err(|error| vec![error.to_string()])?
     }
 }
 
@@ -363,9 +316,10 @@ impl Daemon {
         };
         handles.forget_frame();
         if router.config.scripts != config.scripts {
-            scripts::finish(handles);
-            if let Err(error) = scripts::start(&config, handles, &self.rundir, &self.scripts) {
-                error!(router = %config.title(), %error, "cannot run scripts");
+            scripts::finish(handles.scripts.take());
+            match scripts::start(&config, &self.rundir, &self.scripts) {
+                Ok(runner) => handles.scripts = runner,
+                Err(error) => error!(router = %config.title(), %error, "cannot run scripts"),
             }
         }
         self.input(Input::Exchange(id, Box::new(config)));
@@ -380,8 +334,8 @@ impl Daemon {
 
     /// Removes everything of the router but its slot.
     pub(super) fn forget(&mut self, id: RouterId) {
-        if let Some(mut handles) = self.handles.remove(id) {
-            scripts::finish(&mut handles);
+        if let Some(handles) = self.handles.remove(id) {
+            scripts::finish(handles.scripts);
         }
         let Some(router) = self.engine.remove(id) else { return };
         let (link_id, config) = (router.link, &router.config);

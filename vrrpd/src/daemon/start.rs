@@ -8,17 +8,19 @@ use std::thread;
 use nix::errno::Errno;
 use tokio::sync::mpsc;
 use tracing::warn;
-use vrrpd_common::{Duration, Instant};
+use vrrpd_common::Duration;
 use vrrpd_engine::ledger::{Journal, Order, Undo};
+use vrrpd_engine::rate_limit::RateLimit;
 use vrrpd_engine::router::Router;
 use vrrpd_engine::{Engine, Input, RouterId, Slots};
 
 use super::Daemon;
 use super::begin;
+use super::changes::Changes;
 use super::group_scripts::GroupRunners;
 use super::link::LinkIo;
 use super::others::Others;
-use super::reload::Reload;
+use super::reload_state::Reload;
 use super::start_error::StartError;
 use crate::abandoned;
 use crate::clock::{self, Alarm, Suspension};
@@ -26,9 +28,9 @@ use crate::config::{Configuration, RouterConfig, VmacFallback};
 use crate::control::followers::Followers;
 use crate::control::server;
 use crate::datapath::leftovers;
-use crate::datapath::object::Objects;
+use crate::datapath::loaded::Loaded;
+use crate::datapath::object::{Need, Objects};
 use crate::datapath::privileges;
-use crate::datapath::program::{Loaded, Need};
 use crate::datapath::readiness::Readiness;
 use crate::guardian::{Guardian, watch};
 use crate::interface::Interface;
@@ -146,7 +148,7 @@ impl Daemon {
             service,
             reports,
             commands,
-            changing: Vec::new(),
+            changes: Changes::default(),
             aside_in,
             aside,
             own_macs_changed: BTreeMap::new(),
@@ -163,7 +165,7 @@ impl Daemon {
             rundir,
             supervisor: Supervisor::from_environment(clock::now()),
             open_again_at: None,
-            programs_looked_after: Instant::ZERO,
+            program_checks: RateLimit::default(),
             suspension: Suspension::watch(),
             guardian,
             untold: BTreeSet::new(),
@@ -309,7 +311,7 @@ impl Daemon {
     /// Replaces the journal of an earlier daemon. This is the last step that can fail, since a failed start must not
     /// lose the earlier journal.
     fn begin_journal(&mut self) -> Result<(), StartError> {
-        self.journal = begin::journal_text(&self.engine);
+        self.journal = self.engine.journal().to_string();
         Ok(self.rundir.directory().write(&self.journal_file, 0o600, &self.journal)?)
     }
 

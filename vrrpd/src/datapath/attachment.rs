@@ -42,7 +42,7 @@ impl Attachment {
         }
         detaching.wait_for(index, PATIENCE);
         let link = bpf::attach(program, index, tier.hook(), tier.flags());
-        let link = link.map_err(|error| tier.refusal(error))?;
+        let link = link.map_err(|error| Refusal::of_attaching_at(tier, error))?;
         Ok(Self { index, tier, refused: None, link: Some(keeper.keep(link)), detaching: detaching.clone() })
     }
 

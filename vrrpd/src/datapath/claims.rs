@@ -10,7 +10,9 @@ use aya::maps::{HashMap, MapError};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use vrrpd_common::MacAddr;
 
-use super::classifier::{self, Classifier, Direction};
+use super::classifier::{self, Classifier};
+use super::clsact::Direction;
+use super::names;
 use super::program::{aside, for_want_of_rights};
 use super::refusal::Refusal;
 use crate::guardian::copies::Keeper;
@@ -18,8 +20,8 @@ use crate::guardian::copies::Keeper;
 /// The programs, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/claims.bpf.o"));
 /// The programs for frames that the interface sends and receives.
-const OUT: (&str, Direction) = ("claims_out", Direction::Egress);
-pub(super) const IN: (&str, Direction) = ("claims_in", Direction::Ingress);
+const OUT: (&str, Direction) = (names::CLAIMS_OUT, Direction::Egress);
+const IN: (&str, Direction) = (names::CLAIMS_IN, Direction::Ingress);
 /// The map of addresses.
 const ADDRESSES: &str = "OWNED";
 

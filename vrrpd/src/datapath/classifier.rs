@@ -10,19 +10,10 @@ use aya::programs::tc::SchedClassifier;
 use nix::errno::Errno;
 use tracing::warn;
 
-use super::clsact::{self, Filter};
+use super::clsact::{self, Direction, Filter};
 use super::refusal::Refusal;
 use crate::guardian::copies::{Keeper, Kept};
 use crate::sys::bpf::{self, Attached};
-
-/// Direction of the frames of a classifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
-    /// Received frames.
-    Ingress,
-    /// Sent frames.
-    Egress,
-}
 
 /// A classifier on an interface; dropping it detaches it.
 #[derive(Debug)]

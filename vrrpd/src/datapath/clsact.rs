@@ -17,7 +17,6 @@ use rtnetlink::packet_route::tc::{
 };
 use tracing::warn;
 
-use super::classifier::Direction;
 use crate::interface::ask::{Manner, ask, failure};
 
 const QDISC: &str = "clsact";
@@ -32,6 +31,15 @@ const ATTEMPTS: usize = 3;
 /// Serializes adding and removing filters in this process: an unused qdisc must not be removed while another thread is
 /// about to use it.
 static TURN: Mutex<()> = Mutex::new(());
+
+/// Direction of the frames of a classifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// Received frames.
+    Ingress,
+    /// Sent frames.
+    Egress,
+}
 
 /// A filter on an interface; on drop it is removed, and so is the qdisc if it was created for us and has no other
 /// filter.

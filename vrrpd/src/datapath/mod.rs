@@ -11,19 +11,22 @@ pub mod classifier;
 pub mod closing;
 mod clsact;
 mod commands;
+mod counts;
 pub mod detaching;
 #[cfg(feature = "debug-log")]
 mod kernel_log;
 pub mod leftovers;
+pub mod loaded;
 mod maps;
 pub mod membership;
+mod names;
 pub mod object;
 pub mod own_mac;
 pub mod pins;
 pub mod places;
 mod ports;
 pub mod privileges;
-pub mod program;
+mod program;
 pub mod raw;
 pub mod readiness;
 pub mod refusal;
@@ -34,7 +37,6 @@ pub mod xdp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use vrrpd_common::abi::KernelCounters;
 use vrrpd_common::classify::{
     AddressUse, Associations, Classified, Delivery, Expect, RouterKey, Routers, classify_authenticated,
     is_vrrp_group,
@@ -45,8 +47,10 @@ use vrrpd_common::wire::vrrp::group;
 use vrrpd_common::{Advert, Family, Reject, Rejection, Vrid, classify};
 use vrrpd_engine::RouterId;
 
-use self::xdp::KnownAddresses;
 use by_slot::BySlot;
+use xdp::KnownAddresses;
+
+pub use counts::{Counts, RejectCounts};
 
 use crate::ah::SecurityAssociation;
 use crate::clock;
@@ -74,10 +78,6 @@ pub enum Arrival {
     },
 }
 
-/// Number of failures of each check.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RejectCounts([u64; Reject::ALL.len()]);
-
 /// The routers of one interface, and their counters.
 #[derive(Debug, Default)]
 pub struct RouterTable {
@@ -98,15 +98,6 @@ struct RouterEntry {
     /// State of its Authentication Header, if it has one.
     association: Option<Box<SecurityAssociation>>,
     counts: Counts,
-}
-
-/// Counters of a router.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Valid adverts.
-    pub received: u64,
-    /// Rejected adverts.
-    pub rejected: RejectCounts,
 }
 
 impl RouterTable {
@@ -362,33 +353,5 @@ impl Associations for RouterTable {
             Some(RouterEntry { association: Some(association), .. }) => association.admit(packet),
             Some(RouterEntry { association: None, .. }) | None => Err(Reject::Auth.because(0, 0)),
         }
-    }
-}
-
-impl From<KernelCounters> for RejectCounts {
-    fn from(counters: KernelCounters) -> Self {
-        Self(counters)
-    }
-}
-
-impl RejectCounts {
-    fn add(&mut self, reject: Reject) {
-        if let Some(count) = self.0.get_mut(reject as usize) {
-            *count += 1;
-        }
-    }
-
-    /// The sum of both.
-    #[must_use]
-    pub fn plus(mut self, other: &Self) -> Self {
-        for (count, more) in self.0.iter_mut().zip(other.0) {
-            *count += more;
-        }
-        self
-    }
-
-    /// Each check with its count.
-    pub fn iter(&self) -> impl Iterator<Item = (Reject, u64)> {
-        Reject::ALL.into_iter().zip(self.0)
     }
 }

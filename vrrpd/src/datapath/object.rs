@@ -23,20 +23,35 @@ use vrrpd_common::classify::AddressUse;
 
 use super::commands::Commands;
 use super::detaching::Detaching;
+use super::names::PROGRAM;
 use super::pins::{PinError, Pins};
 use super::places::{Owner, Places};
-use super::program::{self, COMMANDS, Need, PROGRAM};
+use super::program::{self, COMMANDS};
 use super::readiness::{Readiness, Source};
 use super::refusal::{Cause, Refusal};
 use super::tier::{Kind, Tier};
 use crate::clock;
-use crate::sys::records::{self, Records};
+use crate::config::Datapath;
+use crate::sys::records::Records;
 
 /// An address is looked for in full length.
 const ADDRESS_BITS: u32 = 192;
 /// Upper half of the event number of an object; the lower half is the ID of its program. Interfaces and group peers use other
 /// numbers.
 const EVENTS: u64 = 3 << 62;
+
+/// What a program is loaded for.
+#[derive(Clone, Copy, Debug)]
+pub struct Need {
+    /// The data path of the interface.
+    pub wanted: Datapath,
+    /// Number of routers on the interface.
+    pub routers: usize,
+    /// Number of routers of the process.
+    pub in_all: usize,
+    /// How long to wait for kernel memory.
+    pub patience: Duration,
+}
 
 /// The objects of a process. Cheap to clone, and usable from any thread.
 #[derive(Clone, Debug, Default)]
@@ -384,12 +399,6 @@ fn no_records(error: io::Error) -> Refusal {
 
 fn refusal(map: &'static str, error: MapError) -> Refusal {
     Refusal::Map(map, Cause::of(error))
-}
-
-/// Size of the ring buffer of an object with this number of places, in octets.
-pub(super) fn ring_len(places: u32) -> u32 {
-    let places = usize::try_from(places).unwrap_or(usize::MAX);
-    u32::try_from(vrrpd_common::abi::ring_len(places, records::page_size())).unwrap_or(1 << 31)
 }
 
 impl fmt::Debug for Object {

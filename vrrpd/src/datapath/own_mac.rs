@@ -6,16 +6,15 @@ use std::fmt;
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use vrrpd_common::MacAddr;
 
-use super::classifier::{self, Classifier, Direction};
+use super::classifier::{self, Classifier};
+use super::clsact::Direction;
+use super::names::OWN_MAC;
 use super::program::{aside, for_want_of_rights};
 use super::refusal::Refusal;
 use crate::guardian::copies::Keeper;
 
 /// The program, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/own_mac.bpf.o"));
-/// Name of the program, and of its filter in kernels before 6.6. Only one daemon at a time replaces the address of an
-/// interface.
-pub(super) const NAME: &str = "own_mac";
 
 /// The classifier on one interface; dropping it detaches it. If the daemon crashes, the kernel detaches it from Linux
 /// 6.6 on; before, it stays until [`remove_left`].
@@ -35,7 +34,7 @@ impl OwnMacFrames {
             .override_global("OWN_MAC", &[a, b, c, d, e, f, 0, 0], true)
             .load(OBJECT)
             .map_err(|error| Refusal::of_loading(&error))?;
-        let classifier = Classifier::attach(&mut ebpf, NAME, *index, Direction::Ingress, NAME, keeper)?;
+        let classifier = Classifier::attach(&mut ebpf, OWN_MAC, *index, Direction::Ingress, OWN_MAC, keeper)?;
         Ok(Self { _classifier: classifier, _ebpf: ebpf })
     }
 }
@@ -84,7 +83,7 @@ impl OwnMacChange {
 
 /// Detaches the classifier that a killed daemon left on this interface; returns whether it had one.
 pub fn remove_left(index: u32) -> bool {
-    classifier::remove_left_on(index, NAME)
+    classifier::remove_left_on(index, OWN_MAC)
 }
 
 impl fmt::Debug for OwnMacFrames {

@@ -24,7 +24,7 @@ use vrrpd_common::abi::{ABI_VERSION, KernelCounters, KernelRole, RouterRecord, r
 use vrrpd_common::router::StateName;
 use vrrpd_common::{Duration, Family, Instant, Vrid};
 
-use super::RejectCounts;
+use super::counts::RejectCounts;
 use super::maps::maps_in_use;
 use super::tier::Tier;
 use crate::clock;

@@ -1,11 +1,9 @@
-//! The program of the data path, loaded into the kernel, and attached to an interface when one needs it.
+//! Loads the program of the data path into the kernel.
 //!
 //! The verifier takes some ten milliseconds, longer than the master-down time of a Backup whose master advertises every
 //! 10 ms. So once the daemon takes part, programs are loaded in another thread.
 
-use std::fmt;
 use std::fs;
-use std::os::fd::AsFd as _;
 use std::{panic, thread};
 
 use aya::programs::{Program, ProgramFd};
@@ -13,142 +11,19 @@ use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use nix::errno::Errno;
 use tracing::debug;
 
-use vrrpd_common::Duration;
-
-use super::attachment::Attachment;
-use super::object::{Objects, Room, ring_len};
+use super::names::PROGRAM;
 use super::privileges;
 use super::refusal::{Refusal, errno};
-use super::tier::{Kind, Tier};
-use crate::config::Datapath;
-use crate::guardian::copies::Keeper;
-use crate::sys::{bpf, memory};
+use super::tier::Kind;
+use crate::sys::{bpf, memory, records};
 
 /// The program for XDP, and as a classifier, built by `cargo xtask ebpf`; `build.rs` sets the path.
 static XDP_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/vrrpd.bpf.o"));
 static TCX_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECTS"), "/tcx.bpf.o"));
-/// The program that runs on each frame.
-pub(super) const PROGRAM: &str = "vrrpd";
 /// What runs when it is asked to.
 pub(super) const COMMANDS: &str = "vrrpd_command";
 /// The maps that have as many entries as there are places.
 const PLACES: [&str; 5] = ["INDEX", "ROUTERS", "RECORDS", "REJECTS", "STATIONS"];
-
-/// What a program is loaded for.
-#[derive(Clone, Copy, Debug)]
-pub struct Need {
-    /// The data path of the interface.
-    pub wanted: Datapath,
-    /// Number of routers on the interface.
-    pub routers: usize,
-    /// Number of routers of the process.
-    pub in_all: usize,
-    /// How long to wait for kernel memory.
-    pub patience: Duration,
-}
-
-/// An interface that a program is to be attached to.
-#[derive(Clone, Debug)]
-pub struct Site {
-    /// Index of the interface.
-    pub index: u32,
-    /// Why the interface cannot have an XDP program, as far as known before attaching one.
-    pub no_xdp: Option<Refusal>,
-}
-
-/// The program, in an object that has room for the routers of an interface.
-pub struct Loaded {
-    need: Need,
-    /// Has another object, if the program cannot be attached and one of another kind is tried.
-    objects: Objects,
-    room: Room,
-    /// Where it is already, if it is.
-    attachment: Option<Attachment>,
-    /// Makes the guardian hold a copy of the descriptor, since the last close of it is slow.
-    keeper: Keeper,
-}
-
-impl Loaded {
-    /// Loads the program that is tried first for a data path, unless it is loaded.
-    ///
-    /// # Errors
-    /// The reason why it cannot be loaded.
-    pub fn load(need: Need, objects: Objects, keeper: Keeper) -> Result<Self, Refusal> {
-        let first = Tier::of(need.wanted).first().ok_or(Refusal::NotWanted)?;
-        let room = objects.room(first.kind(), need)?;
-        Ok(Self { need, objects, room, attachment: None, keeper })
-    }
-
-    /// Attaches the program to an interface, which takes some drivers long.
-    pub fn onto(mut self, site: &Site) -> Result<Self, Refusal> {
-        self.attachment = Some(self.attach(site)?);
-        Ok(self)
-    }
-
-    /// The data path this program was loaded for.
-    pub const fn wanted(&self) -> Datapath {
-        self.need.wanted
-    }
-
-    /// Index of the interface that the program is attached to.
-    pub fn interface(&self) -> Option<u32> {
-        self.attachment.as_ref().map(Attachment::interface)
-    }
-
-    /// Detaches the program.
-    pub fn off(&mut self) {
-        self.attachment = None;
-    }
-
-    /// The kernel's number of the program.
-    pub fn number(&self) -> u32 {
-        self.room.object().number()
-    }
-
-    /// The program on an interface, to which it is attached unless it is there.
-    pub(super) fn into_parts(mut self, site: &Site) -> Result<(Room, Attachment), Refusal> {
-        let there = self.attachment.take().filter(|attachment| attachment.interface() == site.index);
-        let attachment = match there {
-            Some(there) => there,
-            None => self.attach(site)?,
-        };
-        Ok((self.room, attachment))
-    }
-
-    /// The room in its object, for a program that is attached already.
-    pub(super) fn into_room(self) -> Room {
-        self.room
-    }
-
-    /// What keeps the program attached, if it is.
-    pub(super) fn into_attachment(self) -> Option<Attachment> {
-        self.attachment
-    }
-
-    /// Attaches the program at the best hook of the data path that can be had.
-    fn attach(&mut self, site: &Site) -> Result<Attachment, Refusal> {
-        let mut refused = Vec::new();
-        for tier in Tier::of(self.need.wanted).iter().copied() {
-            match self.attach_at(tier, site) {
-                Ok(attachment) => return Ok(attachment.because(refused)),
-                Err(why) => refused.push((tier, why)),
-            }
-        }
-        Err(Refusal::Tiers(refused))
-    }
-
-    fn attach_at(&mut self, tier: Tier, site: &Site) -> Result<Attachment, Refusal> {
-        let kind = tier.kind();
-        if let Some(why) = site.no_xdp.as_ref().filter(|_| kind == Kind::Xdp) {
-            return Err(why.clone());
-        }
-        if self.room.object().kind() != kind {
-            self.room = self.objects.room(kind, self.need)?;
-        }
-        let object = self.room.object();
-        Attachment::make(object.program().as_fd(), &self.keeper, object.detaching(), site.index, tier)
-    }
-}
 
 /// Loads something in a thread of its own: a megabyte of small pieces that is needed for a moment only is taken from memory of
 /// that thread, with little between them that is kept, and is given back.
@@ -247,10 +122,10 @@ pub(super) fn fd<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a Progr
     program(ebpf, name)?.fd().map_err(Refusal::of_program)
 }
 
-impl fmt::Debug for Loaded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loaded").finish_non_exhaustive()
-    }
+/// Size of the ring buffer of an object with this number of places, in octets.
+fn ring_len(places: u32) -> u32 {
+    let places = usize::try_from(places).unwrap_or(usize::MAX);
+    u32::try_from(vrrpd_common::abi::ring_len(places, records::page_size())).unwrap_or(1 << 31)
 }
 
 #[cfg(test)]

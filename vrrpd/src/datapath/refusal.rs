@@ -12,12 +12,11 @@ use nix::errno::Errno;
 use tracing::debug;
 use vrrpd_common::Duration;
 
-use super::program::PROGRAM;
+use super::names::{CLAIMS_IN, OWN_MAC, PROGRAM};
 use super::tier::Tier;
-use super::{claims, own_mac};
 
 /// The names of our classifiers for received frames.
-const CLASSIFIERS: [&str; 3] = [PROGRAM, own_mac::NAME, claims::IN.0];
+const CLASSIFIERS: [&str; 3] = [PROGRAM, OWN_MAC, CLAIMS_IN];
 
 /// Reason why the kernel does not handle the adverts of an interface, or why another program is not attached.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -196,6 +195,16 @@ impl Refusal {
         }
     }
 
+    /// The reason why the program cannot be attached at this hook.
+    pub(super) fn of_attaching_at(tier: Tier, error: io::Error) -> Self {
+        match (tier, error.raw_os_error().map(Errno::from_raw)) {
+            (Tier::Tcx, Some(Errno::EINVAL)) => Self::NoTcx,
+            (Tier::Tcx, Some(Errno::ERANGE)) => Self::Full,
+            (Tier::Native | Tier::Generic, Some(Errno::EBUSY | Errno::EEXIST)) => Self::Occupied,
+            (Tier::Tcx | Tier::Native | Tier::Generic, _) => Self::of_attaching(error),
+        }
+    }
+
     /// The reason why a program cannot be attached to an interface.
     pub(super) fn of_attaching(error: io::Error) -> Self {
         match error.raw_os_error().map(Errno::from_raw) {
@@ -289,12 +298,26 @@ mod tests {
 
     #[test]
     fn the_refusal_of_each_data_path_is_reported() {
-        let occupied = Tier::Generic.refusal(Errno::EBUSY.into());
+        let occupied = Refusal::of_attaching_at(Tier::Generic, Errno::EBUSY.into());
         let refused = Refusal::Tiers(vec![(Tier::Native, Refusal::NotSupported), (Tier::Generic, occupied)]);
         assert_eq!(
             refused.to_string(),
             "native: the driver does not support it; generic: the interface already has another XDP program"
         );
+    }
+
+    #[test]
+    fn why_a_program_cannot_be_attached_depends_on_the_hook() {
+        let refused = |tier: Tier, errno: Errno| Refusal::of_attaching_at(tier, errno.into());
+        for tier in [Tier::Native, Tier::Generic] {
+            assert!(matches!(refused(tier, Errno::EBUSY), Refusal::Occupied));
+            assert!(matches!(refused(tier, Errno::EEXIST), Refusal::Occupied));
+            assert!(matches!(refused(tier, Errno::EINVAL), Refusal::NotAttached(_)));
+        }
+        assert!(matches!(refused(Tier::Tcx, Errno::EINVAL), Refusal::NoTcx));
+        assert!(matches!(refused(Tier::Tcx, Errno::ERANGE), Refusal::Full));
+        assert!(matches!(refused(Tier::Tcx, Errno::EEXIST), Refusal::NotAttached(_)));
+        assert!(matches!(refused(Tier::Tcx, Errno::EPERM), Refusal::NotPermitted));
     }
 
     #[test]

@@ -1,10 +1,5 @@
 //! The hook in the kernel at which the program of an interface runs.
 
-use std::io;
-
-use nix::errno::Errno;
-
-use super::refusal::Refusal;
 use crate::config::Datapath;
 use crate::sys::bpf;
 
@@ -94,16 +89,6 @@ impl Tier {
         }
     }
 
-    /// The reason why the program cannot be attached there.
-    pub(super) fn refusal(self, error: io::Error) -> Refusal {
-        match (self, error.raw_os_error().map(Errno::from_raw)) {
-            (Self::Tcx, Some(Errno::EINVAL)) => Refusal::NoTcx,
-            (Self::Tcx, Some(Errno::ERANGE)) => Refusal::Full,
-            (Self::Native | Self::Generic, Some(Errno::EBUSY | Errno::EEXIST)) => Refusal::Occupied,
-            (Self::Tcx | Self::Native | Self::Generic, _) => Refusal::of_attaching(error),
-        }
-    }
-
     /// `XDP_FLAGS_DRV_MODE`, `XDP_FLAGS_SKB_MODE`, or before all other classifiers.
     pub(super) const fn flags(self) -> u32 {
         match self {
@@ -111,24 +96,5 @@ impl Tier {
             Self::Generic => 1 << 1,
             Self::Tcx => bpf::TCX_FIRST,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn why_a_program_cannot_be_attached_depends_on_the_hook() {
-        let refused = |tier: Tier, errno: Errno| tier.refusal(errno.into());
-        for tier in [Tier::Native, Tier::Generic] {
-            assert!(matches!(refused(tier, Errno::EBUSY), Refusal::Occupied));
-            assert!(matches!(refused(tier, Errno::EEXIST), Refusal::Occupied));
-            assert!(matches!(refused(tier, Errno::EINVAL), Refusal::NotAttached(_)));
-        }
-        assert!(matches!(refused(Tier::Tcx, Errno::EINVAL), Refusal::NoTcx));
-        assert!(matches!(refused(Tier::Tcx, Errno::ERANGE), Refusal::Full));
-        assert!(matches!(refused(Tier::Tcx, Errno::EEXIST), Refusal::NotAttached(_)));
-        assert!(matches!(refused(Tier::Tcx, Errno::EPERM), Refusal::NotPermitted));
     }
 }

@@ -20,10 +20,10 @@ use vrrpd_common::{Family, MacAddr, Vrid};
 use vrrpd_engine::LinkId;
 
 use super::attachment::Attachment;
+use super::loaded::{Loaded, Site};
 use super::object::{Object, Room};
 use super::pins::Pins;
 use super::places::Owner;
-use super::program::{Loaded, Site};
 use super::refusal::{ForeignProgram, Refusal};
 use super::tier::Tier;
 use super::vlans;

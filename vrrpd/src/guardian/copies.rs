@@ -10,7 +10,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::GuardianMessage;
+use super::message::GuardianMessage;
 use crate::sys::pass;
 
 /// Makes the guardian hold copies. Cheap to clone, and usable from any thread.

@@ -12,7 +12,7 @@ use std::thread;
 use vrrpd_common::{Duration, Instant};
 use vrrpd_engine::RouterId;
 
-use super::{Mastery, Resignation};
+use super::message::{Mastery, Resignation};
 use crate::clock;
 use crate::sys::packet::{Frame, PacketSocket};
 use crate::transmit::peers::PeerTransmitter;

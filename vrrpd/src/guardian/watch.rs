@@ -24,7 +24,7 @@ use vrrpd_engine::ledger::{Journal, Leftover, Undo};
 
 use super::copies::Keeper;
 use super::last_words::LastWords;
-use super::{GuardianMessage, LastScript, Mastery, READY};
+use super::message::{GuardianMessage, LastScript, Mastery, READY};
 use crate::abandoned;
 use crate::background::Role;
 use crate::clock;

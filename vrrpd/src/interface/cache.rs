@@ -11,7 +11,7 @@ use vrrpd_engine::interface::Remover;
 
 use super::address::MARK;
 use super::stack::{self, Stack};
-use super::{Interface, InterfaceAddress, macvlan};
+use super::{Interface, InterfaceAddress, alias};
 use crate::config::VirtualAddress;
 
 /// The followed interfaces, by index.
@@ -262,7 +262,7 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
                 permanent_mac = octets.as_slice().try_into().ok().map(MacAddr);
             }
             LinkAttribute::OperState(state) => carrier_unknown = *state == State::Unknown,
-            LinkAttribute::IfAlias(alias) => vmac_of = macvlan::owner(alias).map(str::to_owned),
+            LinkAttribute::IfAlias(alias) => vmac_of = alias::owner(alias).map(str::to_owned),
             LinkAttribute::Mtu(octets) => mtu = *octets,
             LinkAttribute::Xdp(xdp) => {
                 xdp_program = xdp.iter().find_map(|attribute| match attribute {

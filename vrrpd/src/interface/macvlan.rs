@@ -17,20 +17,17 @@ use rtnetlink::{Handle, LinkMacVlan, LinkUnspec};
 use tokio::sync::Mutex;
 use tracing::warn;
 use vrrpd_common::Family;
+use vrrpd_engine::held_address::AddressOptions;
 use vrrpd_engine::ledger::{Macvlan, Made};
 
 use super::ask::{Manner, ask, failure};
 use super::cache::InterfaceCache;
 use super::sysctl::{MACVLAN_IPV4, MACVLAN_IPV6, PARENT_IPV4, Setting};
-use super::{Interface, address, own_mac, stack};
-use vrrpd_engine::held_address::AddressOptions;
-
+use super::{Interface, address, alias, own_mac, stack};
 use crate::config::VirtualAddress;
 use crate::config::value::MAX_INTERFACE_NAME;
 use crate::datapath::claims::Claim;
 
-/// Prefix of the alias of such links.
-const MARK: &str = "vrrpd ";
 /// Serializes setting links down and removing them. The kernel waits for all processors within such a request, some 20
 /// ms, and other requests wait as well; one at a time, other requests come in between.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -48,16 +45,8 @@ struct Found {
 impl Found {
     /// The original settings of the interface below.
     fn settings(&self) -> &str {
-        self.alias
-            .strip_prefix(MARK)
-            .and_then(|alias| alias.split_once(' '))
-            .map_or("", |(_, settings)| settings)
+        alias::settings(&self.alias)
     }
-}
-
-/// The owner in the alias of a link; `None`: not created by our daemon.
-pub(super) fn owner(alias: &str) -> Option<&str> {
-    alias.strip_prefix(MARK)?.split(' ').next()
 }
 
 /// Creates the link, down, after removing one of an earlier daemon.
@@ -84,7 +73,7 @@ pub(super) async fn make(
         remove(handle, index).await?;
     }
     let (index, name) = create(wanted, handle).await?;
-    let alias = format!("{MARK}{} {settings}", wanted.router);
+    let alias = alias::of(&wanted.router, &settings);
     let named = LinkUnspec::new_with_index(index).alias(alias).build();
     if let Err(error) = ask(handle, RouteNetlinkMessage::SetLink(named), Manner::Change).await {
         // Without its mark it would never be removed.
@@ -133,7 +122,7 @@ async fn create(wanted: &Macvlan, handle: &mut Handle) -> io::Result<(u32, Strin
                 let mut made = handle.link().get().match_name(name.clone()).execute();
                 let made = made.try_next().await.map_err(failure)?.ok_or(Errno::ENODEV)?;
                 let index = made.header.index;
-                return match own_mac::mac_of(&made) {
+                return match stack::mac_of(&made) {
                     Some(mac) if mac != wanted.mac => {
                         remove(handle, index).await?;
                         Err(own_mac::kept(wanted.mac, mac))
@@ -334,18 +323,6 @@ async fn find(handle: &Handle, index: u32) -> io::Result<Option<Found>> {
             _ => {}
         }
     }
-    let alias = alias.filter(|alias| alias.starts_with(MARK));
+    let alias = alias.filter(|alias| alias::owner(alias).is_some());
     Ok(name.zip(alias).map(|(name, alias)| Found { name, parent, alias }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_alias_names_the_owner_of_the_link() {
-        assert_eq!(owner("vrrpd eth0/51 arp_ignore=0 arp_announce=0"), Some("eth0/51"));
-        assert_eq!(owner("vrrpd eth0.190/51-ipv6 "), Some("eth0.190/51-ipv6"));
-        assert_eq!(owner("the uplink"), None);
-    }
 }

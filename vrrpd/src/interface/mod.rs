@@ -4,6 +4,7 @@
 //! adverts must not wait with it.
 
 mod address;
+mod alias;
 pub(crate) mod ask;
 pub mod at_once;
 mod cache;

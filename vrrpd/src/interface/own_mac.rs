@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::TryStreamExt;
 use nix::errno::Errno;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::LinkFlags;
 use rtnetlink::packet_route::neighbour::{
     NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -196,15 +196,7 @@ pub(super) fn kept(wanted: MacAddr, now: MacAddr) -> io::Error {
 async fn mac(handle: &Handle, index: u32) -> io::Result<Option<MacAddr>> {
     let mut link = handle.link().get().match_index(index).execute();
     let link = link.try_next().await.map_err(failure)?.ok_or(Errno::ENODEV)?;
-    Ok(mac_of(&link))
-}
-
-/// The MAC address of a link.
-pub(super) fn mac_of(link: &LinkMessage) -> Option<MacAddr> {
-    link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Address(octets) => octets.as_slice().try_into().ok().map(MacAddr),
-        _ => None,
-    })
+    Ok(stack::mac_of(&link))
 }
 
 async fn put_back(handle: &mut Handle, message: RouteNetlinkMessage, interface: &str, what: &str) {

@@ -14,8 +14,6 @@ use rtnetlink::packet_route::link::{
 use vrrpd_common::MacAddr;
 use vrrpd_engine::interface::{Obstacle, Sharing};
 
-use super::own_mac;
-
 /// Maximum depth of stacked interfaces (`MAX_NEST_DEV` of the kernel).
 const LAYERS: usize = 8;
 
@@ -92,7 +90,7 @@ fn is_macvlan(link: &LinkMessage) -> bool {
 /// Whether a link is a macvlan link on the port of the interface with this index, whose lower interface is `below`. The
 /// link of a virtual router, ours or another program's, answers only for its own addresses and does not count.
 pub(super) fn is_beside(link: &LinkMessage, index: u32, below: Option<u32>) -> bool {
-    let is_virtual = own_mac::mac_of(link).is_some_and(MacAddr::is_virtual_router);
+    let is_virtual = mac_of(link).is_some_and(MacAddr::is_virtual_router);
     let above = self::below(link);
     is_macvlan(link) && !is_virtual && above.is_some() && (above == Some(index) || above == below)
 }
@@ -152,6 +150,14 @@ fn sharing(link: &LinkMessage) -> Option<Sharing> {
         InfoKind::IpVtap => Some(Sharing::Ipvtap),
         _ => None,
     }
+}
+
+/// The MAC address of a link.
+pub(super) fn mac_of(link: &LinkMessage) -> Option<MacAddr> {
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Address(octets) => octets.as_slice().try_into().ok().map(MacAddr),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

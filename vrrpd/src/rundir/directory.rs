@@ -18,7 +18,7 @@ use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::RunDirError;
+use super::error::RunDirError;
 use crate::trust;
 
 /// A directory that only this process's user can write to.

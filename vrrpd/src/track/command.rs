@@ -9,8 +9,8 @@ use tokio::process::Child;
 use tokio::time::{Instant, timeout_at};
 use vrrpd_engine::track::{Command, Finding};
 
-use super::Reporter;
 use super::poll::{no_answer, turns};
+use super::reporter::Reporter;
 use crate::lane::Lane;
 use crate::script::{self, bare};
 

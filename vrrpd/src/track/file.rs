@@ -10,7 +10,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 use vrrpd_engine::track::Finding;
 
-use super::Reporter;
+use super::reporter::Reporter;
 use crate::lane::Lane;
 use crate::sys::watch::{self, Watched};
 

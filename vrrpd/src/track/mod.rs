@@ -8,8 +8,10 @@ mod file;
 mod http;
 mod ping;
 mod poll;
+mod proc;
 mod process;
 mod process_events;
+mod reporter;
 mod route;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,19 +25,9 @@ use vrrpd_engine::track::{CheckConfig, CheckKind, Finding};
 
 use crate::lane::Lane;
 use process::Processes;
+use reporter::Reporter;
 
-/// A result of a check.
-#[derive(Debug)]
-pub struct Found {
-    /// The check.
-    pub id: TrackId,
-    /// The result.
-    pub finding: Finding,
-    /// Details for people.
-    pub detail: String,
-    /// The start of the check that it belongs to.
-    run: u64,
-}
+pub use reporter::Found;
 
 /// All running checks.
 #[derive(Debug)]
@@ -70,14 +62,6 @@ enum Link {
     Down,
     NoCarrier,
     Running,
-}
-
-/// The channel for the results of a check.
-#[derive(Clone, Debug)]
-struct Reporter {
-    id: TrackId,
-    run: u64,
-    told: mpsc::UnboundedSender<Found>,
 }
 
 impl Drop for Running {
@@ -216,13 +200,6 @@ impl Watchers {
             Link::Down => reporter.tell(Finding::Fails, "set down"),
             Link::Missing => reporter.tell(Finding::Fails, "no such interface"),
         }
-    }
-}
-
-impl Reporter {
-    fn tell(&self, finding: Finding, detail: impl Into<String>) {
-        // The receiver is gone when the daemon leaves.
-        let _ = self.told.send(Found { id: self.id, finding, detail: detail.into(), run: self.run });
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use vrrpd_engine::track::{Finding, Polling};
 
-use super::Reporter;
+use super::reporter::Reporter;
 
 /// Runs a check every interval. It fails after its timeout; a run that takes longer than the interval is not started
 /// twice.

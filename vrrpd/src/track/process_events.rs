@@ -15,7 +15,7 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use vrrpd_engine::track::ProcessName;
 
-use super::process::is_called;
+use super::proc::is_called;
 use crate::sys::packet::{jump, statement};
 use crate::sys::watch::{self, Watched};
 

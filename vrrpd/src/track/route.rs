@@ -14,7 +14,7 @@ use rtnetlink::{MulticastGroup, new_connection, new_multicast_connection};
 use tokio::time::sleep;
 use vrrpd_engine::track::{Finding, RoutePrefix};
 
-use super::Reporter;
+use super::reporter::Reporter;
 use crate::lane::Lane;
 
 /// Retry interval after the kernel refused a dump.

@@ -128,8 +128,11 @@ fn the_macvlan_link_of_a_master_is_kept_as_it_is_to_be() {
     let mut bench = macvlan_master();
     let id = bench.id;
     let link = macvlan_link(&mut bench);
-    assert_eq!(bench.engine.router_of_link(&link), Some(id));
-    assert_eq!(bench.engine.router_of_link(&eth0(Vec::new())), None);
+    assert_eq!(bench.engine.concerned(&link), Some(Concerned::Router(id)));
+    assert_eq!(bench.engine.holders(&link, [192, 0, 2, 100].into()), [id]);
+    assert_eq!(bench.engine.concerned(&eth0(Vec::new())), Some(Concerned::Link(LINK)));
+    let stranger = Interface { name: "eth9".to_owned(), ..eth0(Vec::new()) };
+    assert_eq!(bench.engine.concerned(&stranger), None);
     assert_eq!(bench.input(Input::MacvlanIs(id, Box::new(link.clone()))), [], "it is");
     let down = Interface { admin_up: false, ..link.clone() };
     let outputs = bench.input(Input::MacvlanIs(id, Box::new(down)));

@@ -2,6 +2,7 @@ mod beginning;
 mod groups;
 mod interfaces;
 mod other_interfaces;
+mod pending_reply;
 mod recorder;
 mod returning;
 mod sent;
@@ -25,8 +26,9 @@ use crate::interface::tests::{address, eth0};
 use crate::ledger::{Cause, Made, Order, Outcome, Place, PlacedAddress, Resource, SystemError};
 use crate::pace::Announced;
 use crate::priority::Step;
-use crate::router::{Noticed, WithoutVmac};
+use crate::router::{Noticed, TimeOfDay};
 use crate::routing::Route;
+use crate::vmac::WithoutVmac;
 
 const OURS: [u8; 4] = [192, 0, 2, 1];
 const THEIRS: [u8; 4] = [192, 0, 2, 2];

@@ -18,6 +18,21 @@ fn asks_for(outputs: &[Output], wanted: &Order) -> bool {
 }
 
 #[test]
+fn address_removed_from_an_interface_is_lost_by_the_router_that_is_to_have_it_there() {
+    let (config, eth1, _) = with_another_interface();
+    let (own, elsewhere) = (config.addresses[0].address, config.addresses[1].address);
+    let mut bench = Bench::of(config);
+    let id = bench.id;
+    let eth0 = bench.link().interface.clone().expect("it is there");
+    assert_eq!(bench.engine.holders(&eth0, own), [id]);
+    assert_eq!(bench.engine.holders(&eth0, elsewhere), []);
+    assert_eq!(bench.engine.holders(&eth1, elsewhere), [id]);
+    assert_eq!(bench.engine.holders(&eth1, own), []);
+    assert_eq!(bench.engine.routers_elsewhere("eth1"), [id]);
+    assert_eq!(bench.engine.routers_elsewhere("eth0"), []);
+}
+
+#[test]
 fn master_goes_on_without_another_interface_and_takes_its_addresses_when_that_comes() {
     let (config, eth1, resources) = with_another_interface();
     let mut bench = Bench::of(config).begun();

@@ -1,7 +1,5 @@
 //! Properties of an option other than its value.
 
-use super::Key;
-
 /// How an option is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Declaration {
@@ -54,19 +52,6 @@ impl Toml {
     pub const fn is_list(self) -> bool {
         matches!(self, Self::List | Self::Addresses)
     }
-}
-
-/// A flag that sets an option to a fixed value.
-#[derive(Clone, Copy, Debug)]
-pub struct Shorthand {
-    /// `-n`
-    pub flag: &'static str,
-    /// The option.
-    pub key: Key,
-    /// Its value.
-    pub value: &'static str,
-    /// The text of `--help`.
-    pub help: &'static str,
 }
 
 impl Declaration {

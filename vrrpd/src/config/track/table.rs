@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::path::Path;
 
 use vrrpd_common::Duration;
+use vrrpd_engine::priority::Weight;
 use vrrpd_engine::track::{CheckConfig, CheckKind, Polling, Rules};
 
-use super::{Declared, INTERVAL, KINDS, check_program, command, default_weight, kind_of, name, weight};
+use super::word::{INTERVAL, KINDS, check_program, command, default_weight, kind_of, name, weight};
 use crate::config::document::{Placed, Setting, Table};
 use crate::config::foreign;
 use crate::config::mistakes::Complaint;
@@ -37,6 +38,13 @@ const OTHERS: [&str; 16] = [
     "status",
     "text",
 ];
+
+/// A check of the file, with its default weight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Declared {
+    pub(super) check: CheckConfig,
+    pub(super) weight: Weight,
+}
 
 /// Reads one `[[track]]` table.
 pub(super) struct Reader<'a> {

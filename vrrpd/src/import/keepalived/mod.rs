@@ -4,6 +4,7 @@
 mod address;
 mod announcements;
 mod block;
+mod command;
 mod defaults;
 mod instance;
 mod keywords;

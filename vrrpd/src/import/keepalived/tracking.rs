@@ -6,8 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::super::{Check, Imported, RemarkKind, Setting};
-use super::defaults::Defaults;
-use super::scripts::{user_of, words};
+use super::command::{user_of, words};
 use super::tree::Node;
 use crate::config::value;
 
@@ -64,7 +63,7 @@ pub(super) fn is_definition(keyword: &str) -> bool {
 
 impl Definitions {
     /// Reads the blocks of a file.
-    pub(super) fn read(nodes: &[Node], defaults: &Defaults, imported: &mut Imported) -> Self {
+    pub(super) fn read(nodes: &[Node], script_user: Option<&str>, imported: &mut Imported) -> Self {
         let mut definitions = Self::default();
         for (node, kind) in nodes.iter().filter_map(|node| Some((node, Kind::of(node.keyword())?))) {
             let Some(name) = node.argument() else {
@@ -79,7 +78,7 @@ impl Definitions {
             }
             let name = definitions.free_name(name);
             let read = match kind {
-                Kind::Script => script(node, defaults, imported),
+                Kind::Script => script(node, script_user, imported),
                 Kind::Process => process(node, imported),
                 Kind::File => file(node, imported),
             };
@@ -219,10 +218,10 @@ fn interface(
 type Read = Option<(Vec<(&'static str, Setting)>, Weight)>;
 
 /// `vrrp_script`
-fn script(node: &Node, defaults: &Defaults, imported: &mut Imported) -> Read {
+fn script(node: &Node, script_user: Option<&str>, imported: &mut Imported) -> Read {
     let (mut interval, mut timeout, mut rise, mut fall) = (1, None, 1, 1);
     let mut command = Vec::new();
-    let mut user = defaults.script_user.clone();
+    let mut user = script_user.map(str::to_owned);
     let mut said = Weight { number: 0, is_reversed: false };
     let mut is_failing = false;
     for line in node.children() {

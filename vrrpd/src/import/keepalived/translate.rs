@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::super::{Group, ImportError, Imported, Remark, RemarkKind, Router, SourceLine};
+use super::command::user_of;
 use super::defaults::Defaults;
 use super::instance;
 use super::keywords::{self, GLOBAL_LEFT_OUT, GLOBAL_WITHOUT_EFFECT, reason};
-use super::scripts::{self, Notify};
+use super::scripts::Notify;
 use super::tracking::{self, BLOCKS, Definitions};
 use super::tree::Node;
 use crate::config::{LONGEST_START_DELAY, value as read};
@@ -43,7 +44,7 @@ pub(super) fn translate(file: &Path, nodes: &[Node], remarks: Vec<Remark>) -> Re
     for node in nodes.iter().filter(|node| node.keyword() == "garp_group") {
         defaults.garp.take_group(node, &mut imported);
     }
-    defaults.tracks = Definitions::read(nodes, &defaults, &mut imported);
+    defaults.tracks = Definitions::read(nodes, defaults.script_user.as_deref(), &mut imported);
     let mut instances = BTreeMap::new();
     for node in nodes {
         match node.keyword() {
@@ -103,7 +104,7 @@ fn global(node: &Node, defaults: &mut Defaults, imported: &mut Imported) {
             defaults.down_multiplier =
                 instance::down_multiplier(node, imported).or(defaults.down_multiplier.take());
         }
-        "script_user" => defaults.script_user = scripts::user_of(node.words.get(1..).unwrap_or_default()),
+        "script_user" => defaults.script_user = user_of(node.words.get(1..).unwrap_or_default()),
         // The one for VRRP only takes precedence.
         "vrrp_notify_fifo" => defaults.fifo = Some(value.to_owned()),
         "notify_fifo" => defaults.fifo = defaults.fifo.take().or_else(|| Some(value.to_owned())),
