@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::{Datapath, Host, Vrrpd, VrrpdBuilder, stretched};
+use crate::{Capture, Datapath, Host, Lab, Vrrpd, VrrpdBuilder, needs, stretched, timers, wait_until};
 
 /// Its VRID.
 pub const VRID: u8 = 51;
@@ -52,6 +52,44 @@ pub fn two_masters(host: &Host) -> (Vrrpd, Vrrpd) {
     first.wait_state("master", SOON);
     second.wait_state("master", SOON);
     (first, second)
+}
+
+/// Two machines on a bridge that drops multicast. IPv6 neighbour discovery uses multicast, so there are static
+/// neighbour entries.
+pub fn without_multicast(lab: &Lab) -> [Host; 2] {
+    let hosts = lab.hosts();
+    for host in &hosts {
+        lab.switch().ip(&format!("link set {}.eth0 type bridge_slave mcast_flood off", host.name()));
+    }
+    let [a, b] = &hosts;
+    for (host, other) in [(a, b), (b, a)] {
+        let mac = other.mac("eth0").map(|octet| format!("{octet:02x}")).join(":");
+        let address = other.link_local("eth0");
+        host.ip(&format!("neigh replace {address} lladdr {mac} dev eth0 nud permanent"));
+    }
+    hosts
+}
+
+/// Panics unless this backup follows the master, and takes over when that fails, not before.
+#[track_caller]
+pub fn assert_serves(lab: &Lab, backup: &Vrrpd, master: &Vrrpd, client: &Host) {
+    let received = backup.counter("adverts_received");
+    wait_until(SOON, "it hears the master", || backup.counter("adverts_received") >= received + 3);
+    assert_eq!(backup.state()["state"], "backup");
+    let capture = Capture::on(client);
+    capture.wait_advert(SOON, "the master advertises", |_| true);
+    lab.port_down(master.host());
+    backup.wait_state("master", SOON);
+    let adverts = capture.adverts();
+    let last = adverts.iter().rfind(|(_, advert)| advert.priority == 150).expect("it was heard");
+    let first = capture.wait_advert(SOON, "the backup advertises", |advert| advert.priority == 100);
+    assert_on_time(first.0 - last.0, timers::master_down_interval(INTERVAL, 100));
+}
+
+/// A shell in its own mount namespace that runs these commands before the daemon.
+pub fn in_mounts_of_its_own(commands: &str) -> Vec<String> {
+    let unshare = needs::UNSHARE.require().display().to_string();
+    [&unshare, "--mount", "sh", "-c", commands, "sh"].map(str::to_owned).to_vec()
 }
 
 impl Vrrpd {

@@ -3,72 +3,11 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
-use std::process::{Child, Command};
 use std::time::Duration;
 
 use serde_json::Value;
-use tempfile::TempDir;
 use vrrpd_lab::usual::SOON;
-use vrrpd_lab::{Capture, Host, Lab, Vrrpd, wait_for, wait_until};
-
-/// A directory for a test's files, and a program with a unique name.
-struct Home(TempDir);
-
-/// A process with that name; killed on drop.
-struct Service(Child);
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Home {
-    fn new() -> Self {
-        let home = Self(tempfile::Builder::new().prefix("trk").tempdir().expect("a directory can be made"));
-        fs::copy("/bin/sleep", home.program()).expect("there is a sleep");
-        home
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// The name of the program: that of the directory, at most 15 characters.
-    fn name(&self) -> String {
-        let name = self.0.path().file_name().expect("it has a name").to_string_lossy();
-        name.replace('.', "")
-    }
-
-    fn program(&self) -> PathBuf {
-        self.path(&self.name())
-    }
-
-    /// Its first argument is the usual one, since in an emulated machine the program is busybox.
-    fn serve(&self) -> Service {
-        Service(Command::new(self.program()).arg0("sleep").arg("1000").spawn().expect("it can be started"))
-    }
-
-    /// An executable shell script.
-    fn script(&self, text: &str) -> PathBuf {
-        let path = self.path("check");
-        let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" >"$0""#]).arg(&path).arg(text);
-        assert!(shell.status().is_ok_and(|status| status.success()), "the script can be written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
-        path
-    }
-
-    fn lines(&self, name: &str) -> Vec<String> {
-        let text = fs::read_to_string(self.path(name)).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
-    }
-}
+use vrrpd_lab::{Capture, CheckHome, Host, Lab, Vrrpd, wait_for, wait_until};
 
 /// A file with these checks, and routers with VRID, priority and further options.
 fn file(tracks: &str, routers: &[(u8, u8, &str)]) -> String {
@@ -114,7 +53,7 @@ fn wait_priority(daemon: &Vrrpd, priority: u8) -> Value {
 fn a_master_resigns_when_a_tracked_process_is_killed_and_takes_over_when_it_is_back() {
     let lab = Lab::new();
     let [a, b, client] = lab.hosts();
-    let home = Home::new();
+    let home = CheckHome::new();
     let tracks = format!("[[track]]\nname = \"service\"\nprocess = \"{}\"\n", home.name());
     let service = home.serve();
     let first = start(&a, &file(&tracks, &[(51, 150, "track = [\"service\"]")]));
@@ -152,7 +91,7 @@ fn a_master_resigns_when_a_tracked_process_is_killed_and_takes_over_when_it_is_b
 fn a_process_that_is_replaced_or_restarted_within_the_delay_is_no_failure() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let home = Home::new();
+    let home = CheckHome::new();
     let tracks = format!(
         "[[track]]\nname = \"service\"\nprocess = \"{0}\"\n\n\
          [[track]]\nname = \"patient\"\nprocess = \"{0}\"\ndown-delay = \"30s\"\n\n\
@@ -182,7 +121,7 @@ fn a_process_that_is_replaced_or_restarted_within_the_delay_is_no_failure() {
 fn a_check_with_a_weight_turns_mastership_and_runs_once_for_two_routers() {
     let lab = Lab::new();
     let [a, b] = lab.hosts();
-    let home = Home::new();
+    let home = CheckHome::new();
     let script = home.script(&format!(
         "cut -d' ' -f1 /proc/uptime >>{}\ntest ! -e {}",
         home.path("runs").display(),
@@ -217,12 +156,12 @@ fn a_check_with_a_weight_turns_mastership_and_runs_once_for_two_routers() {
 fn a_command_that_hangs_fails_after_its_timeout_and_is_not_run_twice() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let home = Home::new();
+    let home = CheckHome::new();
     // Each run records whether the one before it, or its child, is still running.
     let script = home.script(&format!(
         "cd {}\nfor pid in $(cat pids 2>/dev/null); do grep -q ') [^ZX] ' /proc/$pid/stat 2>/dev/null && echo $pid >>twice; done\n\
          test -e hang || exit 0\necho $$ >>pids\nsleep 1000 &\necho $! >>pids\necho >>runs\nwait",
-        home.0.path().display()
+        home.directory().display()
     ));
     let tracks = format!(
         "[[track]]\nname = \"check\"\ncommand = [\"{}\"]\ninterval = \"50ms\"\ntimeout = \"200ms\"\n",
@@ -243,7 +182,7 @@ fn a_command_that_hangs_fails_after_its_timeout_and_is_not_run_twice() {
 fn a_router_stays_in_state_init_until_its_checks_have_first_results() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let home = Home::new();
+    let home = CheckHome::new();
     let script = home.script(&format!("until test -e {}; do sleep 0.02; done", home.path("go").display()));
     let tracks = format!(
         "[[track]]\nname = \"check\"\ncommand = [\"{}\"]\ninterval = \"60s\"\nrise = 3\n",
@@ -294,7 +233,7 @@ fn interfaces_and_routes_are_followed() {
 fn a_number_in_a_file_is_a_weight_and_far_below_zero_a_fault() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let home = Home::new();
+    let home = CheckHome::new();
     let path = home.path("weight");
     let tracks = format!("[[track]]\nname = \"number\"\nfile = \"{}\"\nweight = 2\n", path.display());
     let daemon = start(&a, &file(&tracks, &[(51, 100, "track = [\"number\"]")]));
@@ -370,7 +309,7 @@ fn servers_and_hosts_are_asked() {
 fn a_reload_starts_and_stops_checks_and_keeps_known_outcomes() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let home = Home::new();
+    let home = CheckHome::new();
     let script = home.script("sleep 1000");
     let number = home.path("weight");
     fs::write(&number, "5").expect("it can be written");
@@ -408,7 +347,7 @@ fn a_reload_starts_and_stops_checks_and_keeps_known_outcomes() {
 fn members_of_a_group_have_weights_only_with_track_weights() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let home = Home::new();
+    let home = CheckHome::new();
     let tracks = format!("[[track]]\nname = \"number\"\nfile = \"{}\"\n", home.path("weight").display());
     fs::write(home.path("weight"), "-30").expect("it can be written");
     let of = |more: &str| {
@@ -428,7 +367,7 @@ fn members_of_a_group_have_weights_only_with_track_weights() {
 fn the_command_line_tracks_in_a_word() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let home = Home::new();
+    let home = CheckHome::new();
     let _service = home.serve();
     let process = format!("process={}", home.name());
     let daemon = Vrrpd::usual(&a, 100)
@@ -452,7 +391,7 @@ fn the_command_line_tracks_in_a_word() {
 fn a_change_of_a_check_is_an_event_and_a_line_of_the_log() {
     let lab = Lab::new();
     let [a] = lab.hosts();
-    let home = Home::new();
+    let home = CheckHome::new();
     let tracks = format!("[[track]]\nname = \"service\"\nprocess = \"{}\"\n", home.name());
     let service = home.serve();
     let daemon = start(&a, &file(&tracks, &[(51, 100, "track = [\"service\"]")]));

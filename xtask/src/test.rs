@@ -22,7 +22,7 @@ const MOST_RUN_AGAIN: usize = 5;
 const LINES_REPEATED: usize = 20;
 
 /// Laboratory test files that depend on the data path.
-const OF_EVERY_DATAPATH: [&str; 21] = [
+const OF_EVERY_DATAPATH: [&str; 22] = [
     "addresses",
     "ah",
     "auth",
@@ -34,6 +34,7 @@ const OF_EVERY_DATAPATH: [&str; 21] = [
     "handover",
     "keepalived",
     "link",
+    "other_interfaces",
     "outsiders",
     "priority",
     "rejects",

@@ -11,7 +11,7 @@ use super::kernel::Series;
 use crate::test::Datapath;
 
 /// With raw sockets; includes devices that the host kernel may lack.
-const RAW: [&str; 5] = ["addresses", "devices", "link", "routes", "vlan"];
+const RAW: [&str; 6] = ["addresses", "devices", "link", "other_interfaces", "routes", "vlan"];
 /// On the oldest kernel only, whose tables of nf_tables have no owner.
 const OLDEST: (Series, [&str; 2]) = (Series::V5_10, ["accept", "without_nftables"]);
 /// On one kernel only, since they take long: the newest one that needs the clsact qdisc for classifiers.
@@ -41,13 +41,13 @@ const MORE_RAW: [&str; 12] = [
     "wire",
 ];
 /// these with each data path,
-const MORE_EVERY: [&str; 5] = ["auth", "control", "keepalived", "priority", "unicast"];
+const MORE_EVERY: [&str; 6] = ["auth", "control", "keepalived", "priority", "unicast", "unicast_keepalived"];
 /// these with each kernel data path,
 const MORE_IN_KERNEL: [&str; 2] = ["election", "link"];
 /// this one with tcx, on devices that the host kernel may lack,
 const MORE_WITH_TCX: [&str; 1] = ["vlan"];
 /// and these, which choose the data path themselves: of XDP, and on kernels with tcx.
-const MORE_XDP: [&str; 4] = ["datapath", "xdp_commands", "xdp_daemon", "xdp_reports"];
+const MORE_XDP: [&str; 5] = ["datapath", "pins", "xdp_commands", "xdp_daemon", "xdp_reports"];
 const MORE_TCX: [&str; 2] = ["object", "tcx"];
 
 /// Never run here: tests of processor time, instructions, memory, or hundreds of routers; of timer lateness; with a
