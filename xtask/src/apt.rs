@@ -1,6 +1,6 @@
-//! Packages of Debian suites that the machine itself does not use, from its mirror: runs `apt-get` and `apt-cache` with
-//! a separate configuration and package lists under `target/`. apt checks signatures and checksums; the machine's
-//! sources and lists are not changed.
+//! `apt-get`, also with Debian suites that the machine itself does not use: their packages come from its mirror, with a
+//! separate configuration and package lists under `target/`. apt checks signatures and checksums; the machine's sources
+//! and lists are not changed.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{cargo, setup};
+use crate::cargo;
 
 /// Label of the archives in `apt-get indextargets`.
 const MAIN: &str = "Debian";
@@ -91,7 +91,7 @@ fn source(address: &str, suite: &str) -> String {
 
 /// The URL of the machine's mirror of an archive, and the first suite that the machine uses from it.
 fn mirror(label: &str) -> Result<(String, String)> {
-    setup::update_missing_lists()?;
+    update_missing_lists()?;
     let mut command = Command::new("apt-get");
     command.args(["indextargets", "--format", "$(LABEL) $(REPO_URI) $(RELEASE)", "Created-By: Packages"]);
     let targets = output(&mut command)?;
@@ -108,4 +108,28 @@ fn output(command: &mut Command) -> Result<String> {
     let output = output.with_context(|| format!("{} cannot be run", cargo::shown(command)))?;
     ensure!(output.status.success(), "{} failed ({})", cargo::shown(command), output.status);
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Downloads the machine's package lists if there are none.
+pub(crate) fn update_missing_lists() -> Result<()> {
+    if lists_are_missing() { cargo::run(&mut apt_get(&["update"])) } else { Ok(()) }
+}
+
+/// `apt-get` with these arguments; it asks nothing.
+pub(crate) fn apt_get(arguments: &[&str]) -> Command {
+    let mut command = never_asking(Command::new("apt-get"));
+    command.args(arguments);
+    command
+}
+
+/// A command of apt that asks nothing.
+pub(crate) fn never_asking(mut command: Command) -> Command {
+    command.arg("--quiet").stdin(Stdio::null());
+    command.env("DEBIAN_FRONTEND", "noninteractive").env("NEEDRESTART_MODE", "l");
+    command
+}
+
+fn lists_are_missing() -> bool {
+    let Ok(entries) = fs::read_dir("/var/lib/apt/lists") else { return true };
+    !entries.flatten().any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
 }

@@ -18,6 +18,7 @@ mod vm;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 /// The commands of this project.
@@ -55,7 +56,7 @@ enum Command {
 /// Runs the given command.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Setup(options) => setup::run(&options),
+        Command::Setup(options) => set_up(&options),
         Command::Ebpf(options) => ebpf::run(&options),
         Command::Lab(options) => lab::run(&options),
         Command::Bench(options) => bench::run(&options),
@@ -73,4 +74,9 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn set_up(options: &setup::Options) -> Result<()> {
+    setup::everything()?;
+    if options.ebpf { ebpf::install_toolchain() } else { Ok(()) }
 }

@@ -4,32 +4,22 @@
 //! which the package does not contain. The tests use their own configuration files.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail, ensure};
 use vrrpd_lab::needs::{self, Program};
 
 use clap::Args;
 
-use crate::apt::Apt;
-use crate::{cargo, ebpf};
+use crate::apt::{Apt, apt_get, never_asking, update_missing_lists};
+use crate::cargo;
 
 /// Options of `cargo xtask setup`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Also install the toolchain of the BPF programs: Debian's compiler with its sources, LLVM and bpf-linker
     #[arg(long)]
-    ebpf: bool,
-}
-
-pub(crate) fn run(options: &Options) -> Result<()> {
-    everything()?;
-    if options.ebpf {
-        ebpf::install_toolchain()?;
-    }
-    Ok(())
+    pub(crate) ebpf: bool,
 }
 
 /// Installs all missing programs that the tests run.
@@ -83,26 +73,4 @@ pub(crate) fn install_packages(packages: &[&str]) -> Result<()> {
     let (apt, backports) = Apt::with_backports(&cargo::root().join("target/apt"))?;
     let from_backports = [&install[..], &["--target-release", &backports]].concat();
     cargo::run(never_asking(apt.command("apt-get")).args(from_backports))
-}
-
-/// Downloads the machine's package lists if there are none.
-pub(crate) fn update_missing_lists() -> Result<()> {
-    if lists_are_missing() { cargo::run(&mut apt_get(&["update"])) } else { Ok(()) }
-}
-
-fn apt_get(arguments: &[&str]) -> Command {
-    let mut command = never_asking(Command::new("apt-get"));
-    command.args(arguments);
-    command
-}
-
-fn never_asking(mut command: Command) -> Command {
-    command.arg("--quiet").stdin(Stdio::null());
-    command.env("DEBIAN_FRONTEND", "noninteractive").env("NEEDRESTART_MODE", "l");
-    command
-}
-
-fn lists_are_missing() -> bool {
-    let Ok(entries) = fs::read_dir("/var/lib/apt/lists") else { return true };
-    !entries.flatten().any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
 }
