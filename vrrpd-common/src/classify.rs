@@ -8,12 +8,12 @@
 //! Start at [`classify()`]. The checks and their order are those of RFC 9568 §7.1 and RFC 3768 §7.1, with one addition:
 //! whether the virtual router is ours is checked first, so that a frame for others is never counted as our reject.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::IpAddr;
 
-use crate::advert::{AddressDigest, Advert};
+use crate::advert::Advert;
 use crate::mac::MacAddr;
 use crate::octets::Octets;
-use crate::params::{Auth, Family, Interval, Version, Vrid};
+use crate::params::{Family, Vrid};
 use crate::reject::{Reject, Rejection};
 use crate::wire::ethernet::{self, EthernetRepr, VlanId};
 use crate::wire::ipv4::{self, Ipv4Header};
@@ -27,7 +27,8 @@ mod delivery;
 mod tests;
 
 pub use authenticated::{Associations, classify_authenticated};
-use checks::{advert, check_ipv4_header, check_source, cut_short};
+pub use checks::Expect;
+use checks::{Packet, advert, check_ipv4_header, check_source, cut_short};
 pub use delivery::{AddressUse, Delivery};
 
 /// The virtual routers of an interface.
@@ -70,32 +71,6 @@ pub trait Routers {
     }
 }
 
-/// The checks of adverts for one of our virtual routers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Expect {
-    /// Our protocol version. Over IPv6 version 3 applies for any value.
-    pub version: Version,
-    /// Our advertisement interval.
-    pub interval: Interval,
-    /// Our authentication; version 2 only.
-    pub auth: Auth,
-    /// Our own primary address: a frame from it is our own, looped back.
-    pub source: Option<IpAddr>,
-    /// The broadcast address of its subnet, if any, which no host can have.
-    pub broadcast: Option<Ipv4Addr>,
-    /// Accept only unicast adverts from peers to `source`, each peer with its own minimum TTL; otherwise multicast.
-    pub from_peers: bool,
-    /// The minimum TTL or hop limit of multicast: 255 on a link (RFC 9568 §5.1.1.3).
-    pub min_ttl: u8,
-    /// Accept an interval other than ours in version 2, although RFC 3768 §7.1 requires to discard it.
-    pub accept_interval_mismatch: bool,
-    /// Accept adverts without addresses, although RFC 9568 §5.2.5 requires to discard them: ours have none either.
-    pub accept_no_addresses: bool,
-    /// Accept only this list of addresses, unless from their owner (RFC 3768 §7.1); `None`: any.
-    pub address_list: Option<AddressDigest>,
-}
-
 /// A virtual router on a parent interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RouterKey {
@@ -135,28 +110,6 @@ pub enum Classified {
         /// The advert.
         advert: Advert,
     },
-}
-
-/// The packet around a VRRP message.
-struct Packet {
-    /// Length according to the IP header, in octets.
-    len: usize,
-    /// Octets present in the frame, including padding.
-    there: usize,
-    /// Offset of the message.
-    message: usize,
-    /// Length of the message according to the IP header, in octets.
-    message_len: usize,
-    /// TTL or hop limit.
-    hop_limit: u8,
-    /// Source MAC address of the frame.
-    mac: MacAddr,
-    /// Family and addresses, for the checksum.
-    pseudo: PseudoHeader,
-    /// Whether it has a verified Authentication Header.
-    authenticated: bool,
-    /// The verdict on its addresses.
-    delivery: Delivery,
 }
 
 /// Classifies a frame, from its Ethernet header.

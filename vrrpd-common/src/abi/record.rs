@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use super::{address, octets, router_at};
+use super::key::{address, octets, router_at};
 use crate::advert::{AddressDigest, Advert};
 use crate::mac::MacAddr;
 use crate::params::{Family, Interval, Priority};

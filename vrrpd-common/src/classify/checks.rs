@@ -2,14 +2,62 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
-use super::{Delivery, Expect, Packet};
-use crate::advert::Advert;
+use super::delivery::Delivery;
+use crate::advert::{AddressDigest, Advert};
 use crate::mac::MacAddr;
 use crate::params::{Auth, Interval, Priority, Version, Vrid};
 use crate::reject::{Reject, Rejection};
 use crate::wire::checksum::Sum;
 use crate::wire::ipv4::Ipv4Header;
-use crate::wire::vrrp::{Message, VrrpHeader, number};
+use crate::wire::vrrp::{Message, PseudoHeader, VrrpHeader, number};
+
+/// The checks of adverts for one of our virtual routers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Expect {
+    /// Our protocol version. Over IPv6 version 3 applies for any value.
+    pub version: Version,
+    /// Our advertisement interval.
+    pub interval: Interval,
+    /// Our authentication; version 2 only.
+    pub auth: Auth,
+    /// Our own primary address: a frame from it is our own, looped back.
+    pub source: Option<IpAddr>,
+    /// The broadcast address of its subnet, if any, which no host can have.
+    pub broadcast: Option<Ipv4Addr>,
+    /// Accept only unicast adverts from peers to `source`, each peer with its own minimum TTL; otherwise multicast.
+    pub from_peers: bool,
+    /// The minimum TTL or hop limit of multicast: 255 on a link (RFC 9568 §5.1.1.3).
+    pub min_ttl: u8,
+    /// Accept an interval other than ours in version 2, although RFC 3768 §7.1 requires to discard it.
+    pub accept_interval_mismatch: bool,
+    /// Accept adverts without addresses, although RFC 9568 §5.2.5 requires to discard them: ours have none either.
+    pub accept_no_addresses: bool,
+    /// Accept only this list of addresses, unless from their owner (RFC 3768 §7.1); `None`: any.
+    pub address_list: Option<AddressDigest>,
+}
+
+/// The packet around a VRRP message.
+pub(super) struct Packet {
+    /// Length according to the IP header, in octets.
+    pub(super) len: usize,
+    /// Octets present in the frame, including padding.
+    pub(super) there: usize,
+    /// Offset of the message.
+    pub(super) message: usize,
+    /// Length of the message according to the IP header, in octets.
+    pub(super) message_len: usize,
+    /// TTL or hop limit.
+    pub(super) hop_limit: u8,
+    /// Source MAC address of the frame.
+    pub(super) mac: MacAddr,
+    /// Family and addresses, for the checksum.
+    pub(super) pseudo: PseudoHeader,
+    /// Whether it has a verified Authentication Header.
+    pub(super) authenticated: bool,
+    /// The verdict on its addresses.
+    pub(super) delivery: Delivery,
+}
 
 /// The checksum of the IPv4 header with its options (RFC 9568 §7.1, RFC 791 §3.1).
 #[inline(always)]

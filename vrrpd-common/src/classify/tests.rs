@@ -5,8 +5,9 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use std::vec::Vec;
 
 use super::*;
+use crate::advert::AddressDigest;
 use crate::mac::MacAddr;
-use crate::params::Priority;
+use crate::params::{Auth, Interval, Priority, Version};
 use crate::wire::checksum::Sum;
 use crate::wire::frame::{AdvertFrame, NOT_ROUTED, advert_frame_len, emit_advert};
 use crate::wire::vrrp::{Addresses, ChecksumStyle, Kind, VrrpRepr};

@@ -7,7 +7,9 @@ use crate::mac::MacAddr;
 use crate::params::{Interval, Priority};
 use crate::time::Duration;
 
-use super::{Faults, Reason, StateName};
+use super::fault::Faults;
+use super::reason::Reason;
+use super::state_name::StateName;
 
 /// An event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,32 +1,12 @@
 //! Preemption of a lower master by a Backup: Preempt_Mode (RFC 9568 §6.1), a delay, and a priority limit.
 
+use super::state::Preemption;
 use super::{Config, VirtualRouter};
 use crate::params::Priority;
 use crate::time::{Duration, Instant};
 
-/// State of the preemption delay of a Backup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(super) enum Preemption {
-    /// No lower master was heard yet: its first advert starts the delay.
-    Idle,
-    /// A lower master is followed until then.
-    DelayedUntil(Instant),
-    /// The delay is over, or none is configured.
-    Ready,
-}
-
-impl Preemption {
-    /// The state at `now`.
-    pub(super) fn at(self, now: Instant) -> Self {
-        match self {
-            Self::DelayedUntil(until) if now >= until => Self::Ready,
-            Self::Idle | Self::DelayedUntil(_) | Self::Ready => self,
-        }
-    }
-}
-
 impl VirtualRouter {
+    /// The lowest priority of a master that a Backup follows, in this state of the delay.
     pub(super) fn lowest_followed_by(&self, preemption: Preemption) -> Priority {
         const ANY: Priority = Priority(1);
         let Config { preempt_mode, preempt_below, .. } = self.config;

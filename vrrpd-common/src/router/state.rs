@@ -4,10 +4,11 @@ use crate::advert::Advert;
 use crate::params::Interval;
 use crate::time::{Duration, Instant};
 
-use super::AnnounceTimes;
+use super::config::AnnounceTimes;
 use super::event::{Cause, Occasion};
 use super::fault::Faults;
 use super::reason::Reason;
+use super::state_name::StateName;
 
 /// State of a virtual router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,18 +110,16 @@ pub struct Rival {
     pub heard_at: Instant,
 }
 
-/// The name of a state, without its data.
+/// State of the preemption delay of a Backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub enum StateName {
-    /// [`State::Initialize`].
-    Init,
-    /// [`State::Fault`].
-    Fault,
-    /// [`State::Backup`].
-    Backup,
-    /// [`State::Master`].
-    Master,
+pub(super) enum Preemption {
+    /// No lower master was heard yet: its first advert starts the delay.
+    Idle,
+    /// A lower master is followed until then.
+    DelayedUntil(Instant),
+    /// The delay is over, or none is configured.
+    Ready,
 }
 
 /// A time that never comes; cheaper than an `Option` in the path of each advert of a Master.
@@ -220,20 +219,12 @@ impl Master {
     }
 }
 
-impl StateName {
-    /// Lower case, as in JSON.
-    pub const fn name(self) -> &'static str {
+impl Preemption {
+    /// The state at `now`.
+    pub(super) fn at(self, now: Instant) -> Self {
         match self {
-            Self::Init => "init",
-            Self::Fault => "fault",
-            Self::Backup => "backup",
-            Self::Master => "master",
+            Self::DelayedUntil(until) if now >= until => Self::Ready,
+            Self::Idle | Self::DelayedUntil(_) | Self::Ready => self,
         }
-    }
-}
-
-impl core::fmt::Display for StateName {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(self.name())
     }
 }
