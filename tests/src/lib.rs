@@ -59,7 +59,7 @@ mod wait;
 pub use alike::{Role, Twins};
 pub use authentication::Authenticated;
 pub use background::Background;
-pub use bystander::{Bystander, classifiers, detach};
+pub use bystander::{Bystander, Conduct, classifiers, detach, with_pinned_classifier};
 pub use capture::{Capture, Injector, Seen};
 pub use check_home::{CheckHome, Service};
 pub use core::dumped_memory;

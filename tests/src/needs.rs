@@ -43,15 +43,36 @@ pub const VALGRIND: Program = Program { name: "valgrind", package: "valgrind" };
 
 /// `systemd-nspawn`, which boots a system in a container.
 pub const SYSTEMD_NSPAWN: Program = Program { name: "systemd-nspawn", package: "systemd-container" };
+/// `nft`, the rules of which drop packets before raw sockets receive them.
+pub const NFT: Program = Program { name: "nft", package: "nftables" };
+/// `xdp-loader`, which puts several XDP programs on one interface by libxdp.
+pub const XDP_LOADER: Program = Program { name: "xdp-loader", package: "xdp-tools" };
 /// `nsenter`, which runs a program in another process's namespaces.
 pub const NSENTER: Program = Program { name: "nsenter", package: "util-linux" };
 
 /// Every program that the tests run, except [`ON_THIS_MACHINE`].
-pub const ALL: [Program; 12] =
-    [IP, TC, PING, KEEPALIVED, SETPRIV, CHRT, UNSHARE, SETSID, PRLIMIT, SYSTEMD_ANALYZE, SHELLCHECK, MANDOC];
+pub const ALL: [Program; 13] = [
+    IP,
+    TC,
+    PING,
+    KEEPALIVED,
+    SETPRIV,
+    CHRT,
+    UNSHARE,
+    SETSID,
+    PRLIMIT,
+    SYSTEMD_ANALYZE,
+    SHELLCHECK,
+    MANDOC,
+    XDP_LOADER,
+];
 
-/// Programs of tests that run on the host only: those that count, and those that boot a system.
-pub const ON_THIS_MACHINE: [Program; 4] = [STRACE, VALGRIND, SYSTEMD_NSPAWN, NSENTER];
+/// XDP programs of the same package as [`XDP_LOADER`] that accept everything, as long as they are not configured.
+pub const XDP_PROGRAMS: [&str; 2] = ["xdpfilt_alw_tcp.o", "xdpfilt_alw_udp.o"];
+
+/// Programs of tests that run on the host only: those that count, those that boot a system, and
+/// other users of an interface.
+pub const ON_THIS_MACHINE: [Program; 5] = [STRACE, VALGRIND, SYSTEMD_NSPAWN, NSENTER, NFT];
 
 impl Program {
     /// Its path, if installed.
@@ -69,6 +90,14 @@ impl Program {
             panic!("`{}` is missing: `cargo xtask setup` installs the package {}", self.name, self.package)
         })
     }
+}
+
+/// The file of one of [`XDP_PROGRAMS`]; panics if it is not installed.
+pub fn xdp_program(name: &str) -> PathBuf {
+    let directories = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let mut files = directories.map(|directory| directory.path().join("bpf").join(name));
+    let found = files.find(|file| file.is_file());
+    found.unwrap_or_else(|| panic!("{name} is missing: it is in the package {}", XDP_LOADER.package))
 }
 
 /// Whether the running kernel has at least this version.

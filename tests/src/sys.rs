@@ -1,6 +1,7 @@
 //! The parts that need `unsafe`: a child that dies with its parent thread, a real-time thread, a packet socket bound to
-//! one interface, a virtual network card, the size of a terminal, and a BPF program of two instructions.
+//! one interface, a virtual network card, the size of a terminal, and a small BPF program.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::mem::{MaybeUninit, size_of};
@@ -129,6 +130,14 @@ struct ProgLoad {
     prog_name: [u8; 16],
 }
 
+/// The attributes of `BPF_OBJ_PIN`, up to the last field in use.
+#[repr(C)]
+struct ObjPin {
+    pathname: u64,
+    bpf_fd: RawFd,
+    file_flags: u32,
+}
+
 /// The attributes of `BPF_LINK_CREATE`, up to the last field in use.
 #[repr(C)]
 struct LinkCreate {
@@ -138,25 +147,46 @@ struct LinkCreate {
     flags: u32,
 }
 
-/// Loads a program for a hook that returns `XDP_PASS` or `TCX_PASS`, and attaches it to an interface of this thread's
-/// namespace until the returned descriptor is closed. The name has at most 15 characters; the flags are `XDP_FLAGS_` or
-/// `BPF_F_`.
-pub(crate) fn attach(name: &str, hook: Hook, ifindex: u32, flags: u32) -> io::Result<OwnedFd> {
+/// Loads a program for a hook that returns the first verdict for VRRP over IPv4, and the second one for all else. The name has
+/// at most 15 characters; a verdict is `XDP_` or `TCX_`.
+pub(crate) fn load(name: &str, hook: Hook, [on_adverts, else_]: [i32; 2]) -> io::Result<OwnedFd> {
     const PROG_LOAD: libc::c_int = 5;
-    const LINK_CREATE: libc::c_int = 28;
-    // `BPF_PROG_TYPE_XDP` and `BPF_XDP`, `BPF_PROG_TYPE_SCHED_CLS` and `BPF_TCX_INGRESS`; `XDP_PASS`, `TCX_PASS`
-    let (prog_type, attach_type, verdict) = match hook {
-        Hook::Xdp => (6, 37, 2),
-        Hook::Tcx => (3, 46, 0),
+    const PROTOCOL_AT: i32 = 23;
+    const VRRP: i32 = 112;
+    // `BPF_PROG_TYPE_XDP`, `BPF_PROG_TYPE_SCHED_CLS`
+    let (prog_type, read): (u32, &[[u8; 8]]) = match hook {
+        Hook::Xdp => (
+            6,
+            &[
+                // r2 = data_end; r1 = data; r0 = 0; r3 = r1 + 24; if r3 > r2, over the next
+                instruction(0x61, 0x12, 4, 0),
+                instruction(0x61, 0x11, 0, 0),
+                instruction(0xb7, 0x00, 0, 0),
+                instruction(0xbf, 0x13, 0, 0),
+                instruction(0x07, 0x03, 0, PROTOCOL_AT + 1),
+                instruction(0x2d, 0x23, 1, 0),
+                // r0 = the octet
+                instruction(0x71, 0x10, 23, 0),
+            ],
+        ),
+        // r6 = r1; r0 = the octet, or the end with 0 if there is none
+        Hook::Tcx => (3, &[instruction(0xbf, 0x16, 0, 0), instruction(0x30, 0x00, 0, PROTOCOL_AT)]),
     };
-    // r0 = verdict; exit
-    let program: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, verdict, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+    let judge = [
+        // if r0 == 112, over the next two; r0 = verdict; exit
+        instruction(0x15, 0x00, 2, VRRP),
+        instruction(0xb7, 0x00, 0, else_),
+        instruction(0x95, 0x00, 0, 0),
+        instruction(0xb7, 0x00, 0, on_adverts),
+        instruction(0x95, 0x00, 0, 0),
+    ];
+    let program = [read, &judge].concat();
 
     let mut prog_name = [0; 16];
     prog_name[..name.len()].copy_from_slice(name.as_bytes());
     let load = ProgLoad {
         prog_type,
-        insn_cnt: 2,
+        insn_cnt: u32::try_from(program.len()).map_err(io::Error::other)?,
         insns: program.as_ptr().expose_provenance() as u64,
         license: c"GPL".as_ptr().expose_provenance() as u64,
         log_level: 0,
@@ -167,10 +197,40 @@ pub(crate) fn attach(name: &str, hook: Hook, ifindex: u32, flags: u32) -> io::Re
         prog_name,
     };
     // SAFETY: the structure is the one that this command reads, and its pointers are valid until it returns.
-    let program = unsafe { bpf(PROG_LOAD, &load) }?;
+    unsafe { bpf(PROG_LOAD, &load) }
+}
+
+/// `struct bpf_insn`; the registers are source and destination.
+const fn instruction(code: u8, registers: u8, offset: u8, immediate: i32) -> [u8; 8] {
+    let [a, b, c, d] = immediate.to_le_bytes();
+    [code, registers, offset, 0, a, b, c, d]
+}
+
+/// Attaches a program to an interface of this thread's namespace until the returned descriptor is closed. The flags are
+/// `XDP_FLAGS_` or `BPF_F_`.
+pub(crate) fn attach(program: &OwnedFd, hook: Hook, ifindex: u32, flags: u32) -> io::Result<OwnedFd> {
+    const LINK_CREATE: libc::c_int = 28;
+    // `BPF_XDP`, `BPF_TCX_INGRESS`
+    let attach_type = match hook {
+        Hook::Xdp => 37,
+        Hook::Tcx => 46,
+    };
     let create = LinkCreate { prog_fd: program.as_raw_fd(), target_ifindex: ifindex, attach_type, flags };
     // SAFETY: the structure is the one that this command reads, and has no pointers.
     unsafe { bpf(LINK_CREATE, &create) }
+}
+
+/// Pins a program to a file of the BPF file system.
+pub(crate) fn pin(program: &OwnedFd, path: &CStr) -> io::Result<()> {
+    const OBJ_PIN: libc::c_int = 6;
+    let pin = ObjPin {
+        pathname: path.as_ptr().expose_provenance() as u64,
+        bpf_fd: program.as_raw_fd(),
+        file_flags: 0,
+    };
+    // SAFETY: the command reads this structure and the path, which live until it returns.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, OBJ_PIN, &raw const pin, size_of::<ObjPin>()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Detaches the link with this ID: its program is removed from the interface, and its owner is not notified.

@@ -59,6 +59,10 @@ impl Programs {
         for program in needs::ALL {
             files.push((format!("usr/sbin/{}", program.name), program.require()));
         }
+        for name in needs::XDP_PROGRAMS {
+            let file = needs::xdp_program(name);
+            files.push((file.display().to_string(), file));
+        }
         for name in ["vrrpd", "atropos"] {
             files.push((format!("vm/bin/{name}"), binaries.join(name)));
         }

@@ -22,6 +22,8 @@ const EVERY: [&str; 1] = ["handover"];
 const XDP: [&str; 1] = ["vlan_xdp"];
 /// On kernels without BPF timers.
 const WITHOUT_XDP: [&str; 1] = ["old_kernel"];
+/// On kernels with tcx; also tests that need more of a kernel than the host may have.
+const TCX: [&str; 1] = ["libxdp"];
 /// On kernels without tcx.
 const WITHOUT_TCX: [&str; 1] = ["without_tcx"];
 
@@ -51,12 +53,12 @@ const MORE_XDP: [&str; 5] = ["datapath", "pins", "xdp_commands", "xdp_daemon", "
 const MORE_TCX: [&str; 2] = ["object", "tcx"];
 
 /// Never run here: tests of processor time, instructions, memory, or hundreds of routers; of timer lateness; with a
-/// million frames or minutes of computing; of keepalived beside vrrpd, where both would have to be on time; and tests
-/// to which the kernel does not matter. Groups belong to the last kind, and their tests require that nothing flaps,
-/// which a machine that stalls for a Master_Down_Interval at times cannot promise. Their addresses and links are the
-/// same as without a group.
+/// million frames or minutes of computing; of keepalived beside vrrpd, where both would have to be on time; of other users
+/// of an interface, whose programs the guest does not have; and tests to which the kernel does not matter. Groups belong
+/// to the last kind, and their tests require that nothing flaps, which a machine that stalls for a Master_Down_Interval
+/// at times cannot promise. Their addresses and links are the same as without a group.
 #[cfg(test)]
-const ELSEWHERE: [&str; 29] = [
+const ELSEWHERE: [&str; 30] = [
     "footprint",
     "guards",
     "wakeups",
@@ -68,6 +70,7 @@ const ELSEWHERE: [&str; 29] = [
     "background",
     "boot",
     "cli",
+    "coexistence",
     "config",
     "dist",
     "drop_in",
@@ -121,16 +124,16 @@ impl Choice {
         let (oldest, files) = OLDEST;
         let old = if series == oldest || all { &files[..] } else { &[] };
         let raw = [&RAW[..], old, slow, &every, more(&MORE_RAW)].concat();
-        let tcx = if series.has_tcx() { more(&MORE_TCX) } else { &WITHOUT_TCX };
+        let tcx = if series.has_tcx() { [&TCX[..], more(&MORE_TCX)].concat() } else { WITHOUT_TCX.to_vec() };
         let in_kernel = [&every[..], more(&MORE_IN_KERNEL)].concat();
         let mut runs = if series.has_xdp() {
             vec![
-                (Datapath::Raw, [&raw[..], &XDP, more(&MORE_XDP), tcx].concat()),
+                (Datapath::Raw, [&raw[..], &XDP, more(&MORE_XDP), &tcx].concat()),
                 (Datapath::Generic, in_kernel.clone()),
                 (Datapath::Native, in_kernel.clone()),
             ]
         } else {
-            vec![(Datapath::Raw, [&raw[..], &WITHOUT_XDP, tcx].concat())]
+            vec![(Datapath::Raw, [&raw[..], &WITHOUT_XDP, &tcx].concat())]
         };
         if series.has_tcx() {
             runs.push((Datapath::Tcx, [&in_kernel[..], more(&MORE_WITH_TCX)].concat()));
@@ -178,6 +181,7 @@ mod tests {
             &EVERY,
             &XDP,
             &WITHOUT_XDP,
+            &TCX,
             &WITHOUT_TCX,
             &MORE_WITH_TCX,
             &MORE_TCX,
