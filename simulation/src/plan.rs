@@ -235,6 +235,11 @@ impl Plan {
             router.announce.refresh_every = refresh;
             router.announce.elsewhere_every = elsewhere;
         }
+        // All members of a group, or some of them.
+        for machine in machines.iter_mut().filter(|machine| machine.grouping != Grouping::None) {
+            let share = aside.one_of(&[0, 0, 0, 50, 100]);
+            machine.routers.iter_mut().for_each(|router| router.prepares = aside.percent(share));
+        }
         // Sometimes the owner of the addresses.
         if random.percent(5) {
             let owner = random.below(count);
