@@ -55,6 +55,8 @@ pub struct Kernel {
     pub refuses: Vec<bool>,
     /// By LAN: others have removed a virtual address, which was not added again since.
     pub robbed: Vec<bool>,
+    /// By LAN: the daemon whose virtual address others have removed since it added it.
+    lost_by: Vec<Option<usize>>,
     /// It stores our mark with addresses (`IFA_PROTO`).
     pub marks: bool,
     /// A daemon has removed an address that no daemon had added: this one, on this LAN.
@@ -103,6 +105,7 @@ impl Kernel {
             owners: vec![vec![Owner::Administrator, Owner::Others]; own.len()],
             refuses: vec![false; own.len()],
             robbed: vec![false; own.len()],
+            lost_by: vec![None; own.len()],
             marks,
             wronged: None,
         }
@@ -154,6 +157,9 @@ impl Kernel {
 
     /// Another program removes an address, if it exists.
     pub fn others_remove(&mut self, lan: usize, address: IpAddr) -> Option<Notification> {
+        if let Some(Owner::Daemon(slot)) = self.owner(lan, address) {
+            self.lost_by[lan] = Some(slot);
+        }
         let gone = self.remove(lan, address, None).ok()?;
         self.robbed[lan] = true;
         Some(gone)
@@ -164,8 +170,18 @@ impl Kernel {
         (self.owner(lan, address) == Some(Owner::Others)).then(|| self.others_remove(lan, address)).flatten()
     }
 
-    /// Executes a request of the daemon in this slot.
+    /// Executes a request of the daemon in this slot. The thread that does so reads all notifications before, and leaves an
+    /// address that others have taken away since the daemon added it, and that has no mark now.
     pub fn perform(&mut self, slot: usize, order: &Order) -> (Outcome, Vec<Notification>) {
+        self.execute(slot, order, true)
+    }
+
+    /// Executes what undoes the journal of the daemon in this slot.
+    pub fn undo(&mut self, slot: usize, order: &Order) -> Vec<Notification> {
+        self.execute(slot, order, false).1
+    }
+
+    fn execute(&mut self, slot: usize, order: &Order, knows_lost: bool) -> (Outcome, Vec<Notification>) {
         let mut outcome = Outcome::default();
         let mut notifications = Vec::new();
         let mut note = |result: Result<Notification, SystemError>| result.map(|new| notifications.push(new));
@@ -186,7 +202,14 @@ impl Kernel {
                 for resource in resources {
                     let placed = placed(resource);
                     let lan = lan_of(placed.on.number(None));
-                    let result = note(self.remove(lan, placed.address.address, Some(slot)));
+                    let there = self.interfaces[lan].address(placed.address.address);
+                    let is_another_s = self.marks && there.is_some_and(|there| !there.ours);
+                    let removed = if knows_lost && self.lost_by[lan] == Some(slot) && is_another_s {
+                        Err(error(Cause::Absent))
+                    } else {
+                        self.remove(lan, placed.address.address, Some(slot))
+                    };
+                    let result = note(removed);
                     if result.is_ok() {
                         outcome.removed_from.push(index(lan));
                     }
@@ -219,6 +242,9 @@ impl Kernel {
         self.interfaces[lan].addresses.push(new);
         self.owners[lan].push(owner);
         self.robbed[lan] = false;
+        if matches!(owner, Owner::Daemon(_)) {
+            self.lost_by[lan] = None;
+        }
         Ok(Notification { lan, what: Change::Added(new) })
     }
 

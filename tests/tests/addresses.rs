@@ -305,6 +305,24 @@ fn address_that_another_program_added_again_stays_if_marks_show_that() {
 }
 
 /// The sysctl by which the next secondary address becomes primary.
+#[test]
+fn address_that_another_program_added_while_the_process_was_stopped_stays_if_marks_show_that() {
+    let lab = Lab::new();
+    let [a, b] = lab.hosts();
+    let stopped = router(&a, &[CIDR]);
+    stopped.wait_state("master", SOON);
+    let peer = Vrrpd::on(&b).vrid(51).address(CIDR).priority(50).v3("100ms").start();
+    stopped.pause();
+    // For so long that it does not go on as Master.
+    wait_until(SOON, "the peer has sent adverts for a second", || peer.counter("adverts_sent") >= 10);
+    a.ip(&format!("addr del {CIDR} dev eth0"));
+    a.ip(&format!("addr add {CIDR} dev eth0"));
+    stopped.resume();
+    stopped.wait_log(SOON, "from=\"master\" to=\"backup\"");
+    assert_eq!(stopped.terminate(), 0);
+    assert_eq!(a.has_address("eth0", CIDR), addresses_have_marks());
+}
+
 fn promote_secondaries(host: &Host) -> String {
     let path = "/proc/sys/net/ipv4/conf/eth0/promote_secondaries";
     host.namespace().enter(|| fs::read_to_string(path).expect("the kernel has it")).trim().to_owned()

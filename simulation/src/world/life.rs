@@ -159,7 +159,7 @@ impl World {
             Leftover::Link { noted, .. } => !noted,
         });
         for order in &undo.orders {
-            let (_, notifications) = self.hosts[host].kernel.perform(slot, order);
+            let notifications = self.hosts[host].kernel.undo(slot, order);
             self.notify(host, notifications);
         }
         let place = &mut self.hosts[host].slots[slot];

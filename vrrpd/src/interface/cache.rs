@@ -19,6 +19,10 @@ use crate::config::VirtualAddress;
 pub(super) struct InterfaceCache {
     names: Vec<String>,
     interfaces: BTreeMap<u32, Interface>,
+    /// The kernel stores our mark with addresses.
+    marks: bool,
+    /// The addresses that we have added, by the index of their interface, and whether each is still there.
+    added: BTreeMap<(u32, IpAddr), bool>,
 }
 
 /// The meaning of a notification.
@@ -37,9 +41,9 @@ pub(super) enum Change {
 }
 
 impl InterfaceCache {
-    /// Follows the interfaces with these names.
-    pub(super) fn new(names: Vec<String>) -> Self {
-        Self { names, interfaces: BTreeMap::new() }
+    /// Follows the interfaces with these names, on a kernel that stores our mark with addresses or does not.
+    pub(super) fn new(names: Vec<String>, marks: bool) -> Self {
+        Self { names, interfaces: BTreeMap::new(), marks, added: BTreeMap::new() }
     }
 
     /// Follows another interface.
@@ -140,8 +144,26 @@ impl InterfaceCache {
         }
     }
 
+    /// Notes an address that we have added.
+    pub(super) fn address_added(&mut self, index: u32, address: IpAddr) {
+        self.added.retain(|(index, _), _| self.interfaces.contains_key(index));
+        self.added.insert((index, address), true);
+    }
+
+    /// Whether an address that we have added was removed since, and is there now without our mark: another program has
+    /// added it. A kernel that stores no marks does not tell.
+    pub(super) fn is_another_s(&self, index: u32, address: &VirtualAddress) -> bool {
+        let is_there = |there: &InterfaceAddress| {
+            (there.address, there.prefix_len) == (address.address, address.prefix_len) && !there.ours
+        };
+        self.marks
+            && self.added.get(&(index, address.address)) == Some(&false)
+            && self.interfaces.get(&index).is_some_and(|there| there.addresses.iter().any(is_there))
+    }
+
     /// Removes an address that we have removed, ahead of the notification.
     pub(super) fn address_removed(&mut self, index: u32, removed: &VirtualAddress) {
+        self.added.remove(&(index, removed.address));
         if let Some(interface) = self.interfaces.get_mut(&index) {
             let is_it = |there: &InterfaceAddress| {
                 there.address == removed.address && there.prefix_len == removed.prefix_len
@@ -214,6 +236,9 @@ impl InterfaceCache {
         interface.addresses.retain(|there| !same(there, &address));
         if interface.addresses.len() == before {
             return Change::None;
+        }
+        if let Some(is_there) = self.added.get_mut(&(interface.index, address.address)) {
+            *is_there = false;
         }
         Change::Lost(interface.index, address.address, remover)
     }
@@ -349,7 +374,7 @@ mod tests {
     }
 
     fn eth0() -> InterfaceCache {
-        let mut cache = InterfaceCache::new(vec!["eth0".into()]);
+        let mut cache = InterfaceCache::new(vec!["eth0".into()], true);
         cache.replace(&[link(2, "eth0", LinkFlags::Up | LinkFlags::LowerUp)], &[address(2, "10.0.0.1")]);
         cache
     }
@@ -373,7 +398,7 @@ mod tests {
 
     #[test]
     fn an_interface_that_takes_the_name_of_another_one_is_gone_under_its_own() {
-        let mut cache = InterfaceCache::new(vec!["eth0".into(), "eth1".into()]);
+        let mut cache = InterfaceCache::new(vec!["eth0".into(), "eth1".into()], true);
         let (up, none) = (LinkFlags::Up, &[][..]);
         cache.replace(&[link(2, "eth0", up), link(3, "eth1", up)], &[address(3, "10.0.0.1")]);
         assert!(matches!(cache.del_link(&link(2, "eth0", up)), Change::Removed(_)));

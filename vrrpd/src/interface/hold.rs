@@ -95,13 +95,17 @@ async fn take(
             Resource::Address(PlacedAddress { on, address, route, options }) => {
                 let message = address::add(on.number(outcome.link), &address, route, &options);
                 let answer = ask(handle, message, Manner::Create);
-                answers.push((outcome.results.len(), answer));
+                answers.push((
+                    outcome.results.len(),
+                    Some((on.number(outcome.link), address.address)),
+                    answer,
+                ));
                 // Placeholder until the answer arrives.
                 Ok(())
             }
             Resource::Route(_) | Resource::Rule(_) => match routing::add(&resource) {
                 Ok(message) => {
-                    answers.push((outcome.results.len(), ask(handle, message, Manner::Create)));
+                    answers.push((outcome.results.len(), None, ask(handle, message, Manner::Create)));
                     Ok(())
                 }
                 Err(error) => {
@@ -117,8 +121,11 @@ async fn take(
             break;
         }
     }
-    for (place, answer) in answers {
+    for (place, added, answer) in answers {
         let result = answer.await.map_err(|error| system_error(&error));
+        if let (Ok(()), Some((index, address))) = (&result, added) {
+            cache.borrow_mut().address_added(index, address);
+        }
         if let Some(known) = outcome.results.get_mut(place) {
             *known = result;
         }
@@ -243,7 +250,7 @@ async fn remove_routing(handle: &mut Handle, resources: &[Resource], outcome: &m
     }
 }
 
-/// Removes addresses, interface by interface.
+/// Removes addresses, interface by interface. One that another program has taken away and added again is left.
 async fn remove_addresses(
     handle: &mut Handle,
     cache: &RefCell<InterfaceCache>,
@@ -255,7 +262,12 @@ async fn remove_addresses(
     for (place, resource) in resources.iter().enumerate() {
         match resource {
             Resource::Address(placed) => {
-                by_interface.entry(placed.on.number(None)).or_default().push((place, *placed));
+                let index = placed.on.number(None);
+                if !cache.borrow().is_another_s(index, &placed.address) {
+                    by_interface.entry(index).or_default().push((place, *placed));
+                } else if let Some(known) = outcome.results.get_mut(place) {
+                    *known = Err(system_error(&Errno::EADDRNOTAVAIL.into()));
+                }
             }
             Resource::Link(above) => link = above.made.as_ref().map(|(index, _)| *index),
             Resource::Mac(_)

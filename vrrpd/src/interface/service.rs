@@ -40,6 +40,8 @@ use crate::guardian::copies::Keeper;
 const NOTIFICATIONS: u32 = 4 << 20;
 /// Time in which notifications that the kernel has sent arrive here.
 const SETTLE: Duration = Duration::from_millis(2);
+/// Maximum number of notifications that are handled before a request, so that it does not wait for long.
+const MOST_BEFORE_REQUEST: usize = 10_000;
 /// How often everything is read in a row until the dump is consistent, and the delay if it never was.
 const READINGS: usize = 5;
 const READ_AGAIN: Duration = Duration::from_millis(100);
@@ -169,10 +171,10 @@ impl Worker {
             tokio::spawn(connection);
             Ok((handle, port))
         };
-        let cache = Rc::new(RefCell::new(InterfaceCache::new(names)));
         let (mut handle, port) = connect(false)?;
         let refused = ask(&mut handle, address::probe_marks(), Manner::Create).await;
         let marks = refused.is_err_and(|error| error.raw_os_error() == Some(Errno::ERANGE as i32));
+        let cache = Rc::new(RefCell::new(InterfaceCache::new(names, marks)));
         let (reader, _) = connect(true)?;
         let claimed = Rc::new(Claimed::new(keeper.clone()));
         let filters = Rc::new(Filters::new(keeper));
@@ -255,13 +257,14 @@ impl Worker {
                         if self.routing.is_none() && request.order.takes_routing() {
                             self.follow_routing();
                         }
+                        let reports = self.notified_by_now().await;
                         let (handle, cache) = (self.handle.clone(), Rc::clone(&self.cache));
                         let claimed = Rc::clone(&self.claimed);
                         let filters = Rc::clone(&self.filters);
                         running.push(async move {
                             (request.ticket, hold::perform(handle, &cache, &claimed, &filters, request.order).await)
                         });
-                        continue;
+                        reports
                     }
                     None => return,
                 },
@@ -306,6 +309,19 @@ impl Worker {
         while self.notifications.next().now_or_never().flatten().is_some() {}
         let mut reports = vec![Report::Done(ticket, outcome)];
         reports.append(&mut self.all_again().await);
+        reports
+    }
+
+    /// The reports of what has changed by now. A request is executed after that, so that it does not remove an address that
+    /// others have taken away and added again while the process did not run.
+    async fn notified_by_now(&mut self) -> Vec<Report> {
+        // Messages in the socket reach this task by another one.
+        tokio::task::yield_now().await;
+        let mut reports = Vec::new();
+        for _ in 0..MOST_BEFORE_REQUEST {
+            let Some(Some(message)) = self.notifications.next().now_or_never() else { break };
+            reports.append(&mut self.notified(message).await);
+        }
         reports
     }
 
