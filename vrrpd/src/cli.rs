@@ -5,12 +5,14 @@ use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, ValueEnum};
 use zeroize::Zeroizing;
 
 use crate::config::value::{self, ValueError};
 use crate::config::{Argument, Declaration, Key, NO_VMAC, OptionError, RouterOptions};
 use crate::import::Format;
+use crate::nearest::nearest;
 
 /// VRRP daemon: gives routers and servers a shared virtual IP address.
 #[derive(Debug, Parser)]
@@ -214,6 +216,11 @@ fn has_no_value(letter: char) -> bool {
 }
 
 impl Cli {
+    /// The command line of this process. If clap refuses it, the process ends with the reason.
+    pub fn read() -> Self {
+        Self::try_parse().unwrap_or_else(|error| with_option(error).exit())
+    }
+
     /// Takes the value of `-a` out.
     pub fn take_auth(&mut self) -> Option<Zeroizing<String>> {
         let auth = self.router.given.extract_if(.., |given| given.key == Key::Auth).last();
@@ -254,6 +261,18 @@ impl Cli {
     pub fn router_option(&self) -> Option<&'static str> {
         self.router.given.first().map(|given| given.flag)
     }
+}
+
+/// Suggests the option that an unknown argument resembles by its key in the configuration file: `-p` for `--priority`.
+fn with_option(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(unknown)) = error.get(ContextKind::InvalidArg) else { return error };
+    let name = unknown.strip_prefix("--").and_then(|name| nearest(name, Key::names()));
+    let flag = name.and_then(Key::named).map(Key::flag);
+    if let Some(flag) = flag.filter(|flag| !flag.starts_with("--")) {
+        error.remove(ContextKind::Suggested);
+        error.insert(ContextKind::SuggestedArg, ContextValue::String(flag.to_owned()));
+    }
+    error
 }
 
 #[cfg(test)]
@@ -301,6 +320,23 @@ mod tests {
         for argument in command.get_arguments() {
             let Some(letter) = argument.get_short() else { continue };
             assert_eq!(has_no_value(letter), !argument.get_action().takes_values(), "-{letter}");
+        }
+    }
+
+    #[test]
+    fn long_name_of_an_option_with_a_letter_is_answered_with_the_letter() {
+        for (argument, suggested) in [
+            ("--priority", "'-p'"),
+            ("--prio", "'-p'"),
+            ("--interface", "'-i'"),
+            ("--auth", "'-a'"),
+            ("--vmac-nam", "'--vmac-name'"),
+            ("--confi", "'--config'"),
+        ] {
+            let error = Cli::try_parse_from(["vrrpd", argument, "5"]).expect_err("is unknown");
+            let text = with_option(error).to_string();
+            assert!(text.contains(suggested), "{argument}: {text}");
+            assert!(!text.contains("as a value"), "{text}");
         }
     }
 

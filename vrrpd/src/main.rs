@@ -7,7 +7,6 @@ use std::os::unix::process::CommandExt;
 use std::path::{self, Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use clap::Parser;
 use thiserror::Error;
 use tracing::{debug, error, warn};
 use vrrpd::background::{self, Role};
@@ -32,7 +31,7 @@ static ALLOCATOR: wiping::Allocator = wiping::Allocator;
 fn main() -> ExitCode {
     memory::keep_little();
     let wiping = Wiping::begin();
-    let mut cli = Cli::parse();
+    let mut cli = Cli::read();
     let arguments: Vec<_> = env::args_os().collect();
     // If their position in memory is unknown, they stay.
     let _ = command_line::hide(&secrets_in(arguments.iter().map(OsString::as_os_str)));

@@ -131,7 +131,7 @@ impl RouterOptions {
         let vrid = faults.keep(vrid);
         let family = said.family.or_else(|| said.addresses.first().map(|held| held.address.family())).ok_or_else(|| {
             Key::Addresses
-                .error("virtual address missing, for example 10.16.1.200/24; a router without addresses needs a family")
+                .error("virtual address missing, for example 10.16.1.200/24; a router without addresses needs --family (family in a file)")
         });
         let family = faults.keep(family);
         let version = said.protocol.unwrap_or(match family {

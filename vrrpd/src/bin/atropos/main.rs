@@ -21,7 +21,7 @@ use vrrpd::report::{RouterReport, SilentReport};
 use vrrpd::router_name::{NameError, RouterName, UnknownRouter};
 use vrrpd::rundir;
 
-/// Shows and changes the state of the virtual routers of this machine. Must run as root, but for --replay.
+/// Shows and changes the state of the virtual routers of this machine. Needs root, except for --replay.
 #[derive(Debug, Parser)]
 #[command(
     name = "atropos",
