@@ -25,8 +25,8 @@ pub(super) const COMMANDS: &str = "vrrpd_command";
 /// The maps that have as many entries as there are places.
 const PLACES: [&str; 5] = ["INDEX", "ROUTERS", "RECORDS", "REJECTS", "STATIONS"];
 
-/// Loads something in a thread of its own: a megabyte of small pieces that is needed for a moment only is taken from memory of
-/// that thread, with little between them that is kept, and is given back.
+/// Runs `load` in a thread of its own. Loading needs a megabyte in small pieces for a moment; memory of a thread goes back
+/// to the system afterwards, and does not fragment the heap.
 pub(super) fn aside<T: Send>(load: impl FnOnce() -> T + Send) -> T {
     let loaded = thread::scope(|scope| scope.spawn(load).join());
     memory::give_back();
@@ -38,8 +38,8 @@ pub(super) fn load(kind: Kind, places: u32) -> Result<Ebpf, Refusal> {
     try_load(kind, places).map_err(|why| explained(for_want_of_rights(why), kind))
 }
 
-/// Why a program cannot be loaded, where this process is not permitted to; otherwise the reason there is. Without
-/// CAP_PERFMON the kernel finds fault with the instructions, and without CAP_BPF the loader with the object.
+/// The missing right if this process may not load programs, else `refusal`. Without CAP_PERFMON the kernel complains about
+/// instructions, and without CAP_BPF the loader about the object.
 pub(super) fn for_want_of_rights(refusal: Refusal) -> Refusal {
     let missing =
         privileges::missing_for_programs().map(Refusal::Capabilities).or_else(
@@ -82,8 +82,7 @@ fn try_load(kind: Kind, places: u32) -> Result<Ebpf, Refusal> {
     Ok(ebpf)
 }
 
-/// The reason why the program cannot be loaded, and that the kernel is too old for it where that is so: the kernel itself
-/// only says that it does not understand.
+/// Adds to a reason that the kernel is too old for the program, if it is: the kernel itself does not say so.
 fn explained(why: Refusal, kind: Kind) -> Refusal {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let (first, needs) = match kind {
@@ -97,9 +96,9 @@ fn explained(why: Refusal, kind: Kind) -> Refusal {
     }
 }
 
-/// The release that is the first with timers in programs (`bpf_timer`), in words too.
+/// The first release with timers in programs (`bpf_timer`), and what the program needs it for.
 const TIMERS: ((u32, u32), &str) = ((5, 15), "Linux 5.15 for its timers");
-/// The first with links of classifiers.
+/// The first release with links of classifiers.
 const TCX: ((u32, u32), &str) = ((6, 6), "Linux 6.6 for tcx");
 
 /// Whether a kernel of this release is older than the first of others.
