@@ -3,6 +3,7 @@
 //! be on one interface, so theirs have the process behind it: `INTERFACE:PID`. A process has one set of maps, which is pinned
 //! for each of its interfaces; each record says of which interface it is.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File};
@@ -127,10 +128,17 @@ pub struct Pinned {
     pub interface: String,
     /// Its number; 0: it is gone.
     index: u32,
-    /// The kernel's number of the map of records.
-    map: u32,
-    records: Rc<Records>,
+    process: Rc<Process>,
     rejects: HashMap<MapData, u32, KernelCounters>,
+}
+
+/// The records of a process, which its interfaces share, read once.
+struct Process {
+    /// The kernel's number of their map.
+    map: u32,
+    /// The records in use, by the number of the interface; `None`: their layout has another version.
+    records: Option<BTreeMap<u32, Vec<RouterRecord>>>,
+    has_program: OnceCell<bool>,
 }
 
 impl fmt::Debug for Pinned {
@@ -197,13 +205,14 @@ pub fn pinned() -> Vec<Result<Pinned, UnreadableError>> {
 }
 
 impl Pinned {
-    /// The routers of this interface according to the kernel at `now`.
+    /// The routers of this interface according to the kernel, which was read before `now`.
     pub fn routers(&self, now: Instant) -> Vec<(Family, Vrid, KernelReport)> {
+        let of_interface = self.process.records.as_ref().and_then(|records| records.get(&self.index));
+        let Some(of_interface) = of_interface else { return Vec::new() };
         let shared = self.rejects.get(&self.index, 0).unwrap_or_default();
-        let of_interface = self.used().filter(|record| record.interface == self.index);
-        let routers = of_interface.filter_map(|record| {
+        let routers = of_interface.iter().filter_map(|record| {
             let (family, vrid) = router_at(record.slot)?;
-            Some((family, vrid, report(&record, &shared, now)))
+            Some((family, vrid, report(record, &shared, now)))
         });
         routers.collect()
     }
@@ -211,19 +220,23 @@ impl Pinned {
     /// Whether a program exists that could write the records: when a daemon is killed, its programs are removed, but
     /// its pins stay. Also true if that cannot be determined.
     pub fn has_program(&self) -> bool {
-        maps_in_use().map_or(true, |used| used.contains(&self.map))
+        let map = self.process.map;
+        let looked_for = || maps_in_use().map_or(true, |used| used.contains(&map));
+        *self.process.has_program.get_or_init(looked_for)
     }
+}
 
-    /// Whether the layout of the records has our version.
-    fn is_of_this_version(&self) -> bool {
-        self.used().all(|record| record.abi == ABI_VERSION)
-    }
-
-    /// The records of all routers of the process.
-    fn used(&self) -> impl Iterator<Item = RouterRecord> {
-        (0..self.records.count())
-            .filter_map(|place| self.records.read(place))
-            .filter(|record| record.role != 0)
+impl Process {
+    /// Reads the records of this map.
+    fn read(map: u32, records: &Records) -> Self {
+        let used = (0..records.count()).filter_map(|place| records.read(place));
+        let mut by_interface: BTreeMap<u32, Vec<RouterRecord>> = BTreeMap::new();
+        let mut is_of_this_version = true;
+        for record in used.filter(|record| record.role != 0) {
+            is_of_this_version &= record.abi == ABI_VERSION;
+            by_interface.entry(record.interface).or_default().push(record);
+        }
+        Self { map, records: is_of_this_version.then_some(by_interface), has_program: OnceCell::new() }
     }
 }
 
@@ -265,26 +278,29 @@ fn report(record: &RouterRecord, shared: &KernelCounters, now: Instant) -> Kerne
 }
 
 /// Returns `None` if the pins do not exist or are being removed.
-fn open(dir: &Path, opened: &mut BTreeMap<u32, Rc<Records>>) -> Option<Result<Pinned, UnreadableError>> {
+fn open(dir: &Path, opened: &mut BTreeMap<u32, Rc<Process>>) -> Option<Result<Pinned, UnreadableError>> {
     let interface = interface_name(&dir.file_name()?.to_string_lossy());
     let refusal = || Some(Err(UnreadableError::OtherVersion { interface: interface.clone() }));
     let info = MapInfo::from_pin(dir.join(RECORDS)).ok()?;
     if usize::try_from(info.value_size()) != Ok(size_of::<RouterRecord>()) {
         return refusal();
     }
-    let records = if let Some(records) = opened.get(&info.id()) {
-        Rc::clone(records)
+    let process = if let Some(process) = opened.get(&info.id()) {
+        Rc::clone(process)
     } else {
         let map = MapData::from_pin(dir.join(RECORDS)).ok()?;
-        let records = Rc::new(Records::of(map.fd().as_fd(), info.max_entries()).ok()?);
-        opened.insert(info.id(), Rc::clone(&records));
-        records
+        let records = Records::of(map.fd().as_fd(), info.max_entries()).ok()?;
+        let process = Rc::new(Process::read(info.id(), &records));
+        opened.insert(info.id(), Rc::clone(&process));
+        process
     };
     let rejects = Map::HashMap(MapData::from_pin(dir.join(REJECTS)).ok()?);
     let Ok(rejects) = HashMap::try_from(rejects) else { return refusal() };
     let index = if_nametoindex(interface.as_str()).unwrap_or(0);
-    let pinned = Pinned { interface: interface.clone(), index, map: info.id(), records, rejects };
-    if pinned.is_of_this_version() { Some(Ok(pinned)) } else { refusal() }
+    if process.records.is_none() {
+        return refusal();
+    }
+    Some(Ok(Pinned { interface, index, process, rejects }))
 }
 
 /// The inode of this process's network namespace.

@@ -1,5 +1,6 @@
 //! Queries of daemons and of the kernel, used by the one-time output and by the live view.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -45,10 +46,17 @@ pub(crate) fn join_kernel<'a>(
     chosen: &Selector,
     mut complain: impl FnMut(&str),
 ) -> Vec<SilentReport> {
-    let mut routers: Vec<_> = routers.collect();
-    let now = clock::now();
+    let mut known: HashMap<&str, HashMap<_, _>> = HashMap::new();
+    for router in routers {
+        let of_family = router.name().family;
+        let RouterReport { interface, vrid, datapath, kernel, .. } = router;
+        let there = known.entry(interface).or_default();
+        there.insert((of_family, *vrid), (datapath != "raw", kernel));
+    }
     let mut unknown = Vec::new();
-    for pinned in pins::pinned() {
+    let pinned = pins::pinned();
+    let now = clock::now();
+    for pinned in pinned {
         let pinned = match pinned {
             Ok(pinned) => pinned,
             Err(error) => {
@@ -56,19 +64,25 @@ pub(crate) fn join_kernel<'a>(
                 continue;
             }
         };
-        let mut has_program = None;
-        for (family, vrid, mut kernel) in pinned.routers(now) {
-            let interface = printable(&pinned.interface);
+        let interface = printable(&pinned.interface);
+        let mut known = known.get_mut(&*interface);
+        for (family, vrid, mut record) in pinned.routers(now) {
             let name = RouterName { interface: &interface, vrid: vrid.get(), family };
-            let known = routers.iter_mut().find(|router| router.name() == name);
-            if let Some(router) = known {
-                router.kernel = (router.datapath != "raw").then_some(kernel);
+            let router = known.as_mut().and_then(|there| there.get_mut(&(family, vrid.get())));
+            if let Some((is_in_kernel, kernel)) = router {
+                **kernel = is_in_kernel.then_some(record);
             } else if chosen.may_match(&name) {
-                if !*has_program.get_or_insert_with(|| pinned.has_program()) {
-                    kernel.without_program();
+                if !pinned.has_program() {
+                    record.without_program();
                 }
-                let (interface, family) = (interface.into_owned(), family.name().to_owned());
-                unknown.push(SilentReport { interface, vrid: vrid.get(), family, state: None, kernel });
+                let (interface, family) = (interface.clone().into_owned(), family.name().to_owned());
+                unknown.push(SilentReport {
+                    interface,
+                    vrid: vrid.get(),
+                    family,
+                    state: None,
+                    kernel: record,
+                });
             }
         }
     }
