@@ -1,12 +1,14 @@
 //! Hands what the kernel has recorded to the state machine, in order of arrival.
 
-use vrrpd_common::router::Event;
+use vrrpd_common::router::{Event, StateName};
+use vrrpd_common::timers::{learned_interval, master_down_interval};
 
 use super::Engine;
 use super::agenda::{Task, Work};
 use super::feeding::Feeding;
 use super::turn::Turn;
 use crate::ids::RouterId;
+use crate::kernel::Heard;
 use crate::router::Router;
 
 impl Engine {
@@ -33,6 +35,19 @@ impl Engine {
 }
 
 impl Turn<'_> {
+    /// Whether a Master ignores an advert of a record: its sender has been silent since then for a Master_Down_Interval. The
+    /// kernel does not report each of several adverts to a Master (`report_spacing`), and the record may be read much later.
+    fn is_out_of_date(&self, heard: &Heard) -> bool {
+        let machine = &self.router.machine;
+        if machine.state().name() != StateName::Master {
+            return false;
+        }
+        let (config, theirs) = (machine.config(), heard.advert.interval);
+        let interval = learned_interval(config.version, config.interval, theirs, config.max_learned_interval);
+        let wait = master_down_interval(config.version, machine.priority(), interval, config.down_multiplier);
+        self.now.at > heard.at + wait
+    }
+
     /// Hands the next item of a record to the state machine.
     pub(super) fn feed(&mut self, mut feeding: Box<Feeding>) {
         let Some(heard) = self.router.kernel.next_advert(&self.router.config, &feeding.record) else {
@@ -46,6 +61,9 @@ impl Turn<'_> {
             }
             return;
         };
+        if self.is_out_of_date(&heard) {
+            return self.next(Task::Feed(feeding));
+        }
         if feeding.elsewhere.contains(&heard.advert.source) {
             // Other adverts neither reset a timer nor displace a Master, so they are harmless.
             if heard.counts {

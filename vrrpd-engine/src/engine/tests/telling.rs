@@ -183,6 +183,20 @@ fn adverts_heard_before_the_program_was_given_up_count() {
 }
 
 #[test]
+fn master_ignores_an_advert_whose_sender_has_been_silent_for_master_down_interval_since() {
+    for (age, state) in
+        [(Duration::from_secs(1), StateName::Backup), (Duration::from_secs(9), StateName::Master)]
+    {
+        let mut bench = Bench::master();
+        let heard_at = bench.now + Duration::from_millis(100);
+        bench.now = heard_at + age;
+        let record = record_of(heard_at, &advert(200), KernelRole::Master, Instant::ZERO);
+        bench.input(Input::LastRecord(bench.id, Box::new(record)));
+        assert_eq!(bench.router().machine.state().name(), state, "after {age}");
+    }
+}
+
+#[test]
 fn a_new_configuration_is_sent_to_the_kernel_without_an_event() {
     let mut bench = told();
     let id = bench.id;
