@@ -46,6 +46,7 @@ pub fn two_machines(grouping: [Grouping; 2], ranks: Ranks, interval: Interval, p
             seed: host as u64 * 1_000_000_007,
             marks: true,
             check: None,
+            in_kernel: false,
         }
     };
     Plan { machines: vec![machine(0), machine(1)], lans: 2 }

@@ -98,6 +98,14 @@ pub enum Fault {
         /// Whether it adds the address.
         on: bool,
     },
+    /// A machine reads a configuration with more routers on the interface of a LAN than its object in the kernel has room
+    /// for: a larger one is loaded, and the program moves to it.
+    Grow {
+        /// The machine.
+        host: usize,
+        /// The LAN.
+        lan: usize,
+    },
     /// The check of a machine's router on a LAN fails, or holds again.
     Check {
         /// The machine.
@@ -260,6 +268,7 @@ impl Fault {
             Self::Suspend(_) => "machines suspended",
             Self::Check { .. } => "checks that failed",
             Self::Reconfigure { .. } => "reloads that change more than the priority",
+            Self::Grow { .. } => "reloads that need a larger object in the kernel",
             Self::Flood { .. } => "forged adverts of the lowest priority",
             Self::Flap { .. } => "pairs of forged adverts",
             Self::Slow { .. } => "forged adverts of 40.95 s",
@@ -295,6 +304,7 @@ impl fmt::Display for Fault {
             Self::Reconfigure { host, lan, preempt } => {
                 write!(f, "{host}/{lan}: configured with preemption {}", if *preempt { "on" } else { "off" })
             }
+            Self::Grow { host, lan } => write!(f, "{host}/{lan}: more routers on the interface"),
             Self::Flood { lan, .. } => write!(f, "LAN {lan}: a forged advert of the lowest priority"),
             Self::Thaw(host) => write!(f, "{host}: goes on"),
             Self::Refuse { host, lan, on: true } => write!(f, "{host}/{lan}: addresses are refused"),

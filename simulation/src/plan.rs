@@ -42,6 +42,8 @@ pub struct Machine {
     pub marks: bool,
     /// Each of its routers has its own check with this weight.
     pub check: Option<Weight>,
+    /// Its adverts are handled by a program in the kernel.
+    pub in_kernel: bool,
 }
 
 /// Machines on LANs.
@@ -201,6 +203,7 @@ impl Plan {
                     seed: random.number(),
                     marks: true,
                     check: None,
+                    in_kernel: false,
                 }
             })
             .collect();
@@ -239,6 +242,9 @@ impl Plan {
         for machine in machines.iter_mut().filter(|machine| machine.grouping != Grouping::None) {
             let share = aside.one_of(&[0, 0, 0, 50, 100]);
             machine.routers.iter_mut().for_each(|router| router.prepares = aside.percent(share));
+        }
+        for machine in &mut machines {
+            machine.in_kernel = aside.percent(50);
         }
         // Sometimes the owner of the addresses.
         if random.percent(5) {

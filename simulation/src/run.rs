@@ -202,6 +202,7 @@ fn play(world: &mut World, random: &mut Random, outcome: &mut Outcome) -> Result
         let followed = if slow { world.plan.longest_followed() } else { Duration::ZERO };
         let bound = bound(&world.plan) + followed;
         outcome.many_faults.note(settle(world, bound)?, bound);
+        grow(world, random, 6 * wait);
         stay(world, 6 * wait)?;
         if random.percent(50) {
             outcome.single_faults += 1;
@@ -220,6 +221,7 @@ fn play(world: &mut World, random: &mut Random, outcome: &mut Outcome) -> Result
 /// Faults, many or few, for some time.
 fn chaos(world: &mut World, random: &mut Random, wait: u64) -> Result<(), String> {
     let time = wait * random.between(2, 25);
+    grow(world, random, time);
     let processes = world.processes();
     for _ in 0..random.between(0, 14) {
         let (fault, end) = Fault::random(random, &world.plan, &processes);
@@ -232,6 +234,16 @@ fn chaos(world: &mut World, random: &mut Random, wait: u64) -> Result<(), String
         }
     }
     world.run_until(world.now + time)
+}
+
+/// Some reloads within this time that need larger objects in the kernel. The random numbers are of a generator of their
+/// own, so that the rest of a seed's run stays the same.
+fn grow(world: &mut World, random: &Random, time: u64) {
+    let mut aside = Random::from_seed(random.clone().number());
+    for _ in 0..aside.between(0, 6) {
+        let (host, lan) = (aside.below(world.hosts.len()), aside.below(world.plan.lans));
+        world.schedule(Duration::from_nanos(aside.between(0, time)), Fault::Grow { host, lan });
+    }
 }
 
 /// Breaks a link, a process or a check permanently, on one or on each machine. Only if all machines have a group, or
@@ -323,6 +335,7 @@ fn note(now: u64, is_so: bool, since: &mut Option<u64>, longest: &mut u64) {
 /// Runs for this time, in which nothing may change.
 pub fn stay(world: &mut World, time: u64) -> Result<(), String> {
     world.watch.steady = true;
+    world.forget_heard();
     let result = world.run_until(world.now + time);
     world.watch.steady = false;
     result?;

@@ -279,6 +279,7 @@ impl State {
             marks: machine.marks,
             checks: Vec::new(),
             journal: Journal::default(),
+            in_kernel: false,
         };
         let process = Daemon::begin(Instant::from_nanos(self.now), begin);
         self.hosts[host][slot] = Some((Rc::new(process), 0));

@@ -15,6 +15,7 @@ use vrrpd_engine::script::Scripts;
 use vrrpd_engine::track::CheckConfig;
 use vrrpd_engine::{Engine, Input, RouterId, Ticket};
 
+use super::moving::{Larger, Path};
 use super::{Daemon, Effect, Place, Stage, moment};
 use crate::kernel::Cache;
 
@@ -38,19 +39,29 @@ pub struct Begin {
     pub checks: Vec<CheckConfig>,
     /// The journal of an earlier process.
     pub journal: Journal,
+    /// Adverts are handled by programs in the kernel.
+    pub in_kernel: bool,
 }
 
 impl Daemon {
     /// Starts a process; [`Daemon::finish`] ends its first turn.
     pub fn begin(now: Instant, begin: Begin) -> Self {
-        let Begin { slot, routers, group, interfaces, marks, checks, journal } = begin;
+        let Begin { slot, routers, group, interfaces, marks, checks, journal, in_kernel } = begin;
         let mut engine = Engine::new(marks);
         let mut places = Vec::new();
         for ((lan, config), interface) in routers.into_iter().zip(&interfaces) {
             let mut link = Link::new(config.interface.clone());
             link.interface = Some(interface.clone());
             engine.add_link(link);
-            places.push(Place { lan, id: None, config, preparations: (0, false), seen: None });
+            places.push(Place {
+                lan,
+                id: None,
+                config,
+                path: Path::Raw,
+                larger: Larger::No,
+                preparations: (0, false),
+                seen: None,
+            });
         }
         engine.configure_checks(&checks, places.iter().map(|place: &Place| &place.config));
         let members = || places.iter().map(|place: &Place| place.config.name().to_string()).collect();
@@ -65,6 +76,7 @@ impl Daemon {
             engine,
             slot,
             places,
+            in_kernel,
             group,
             seed,
             cache: Cache::new(interfaces.clone()),
@@ -107,6 +119,7 @@ impl Daemon {
         self.places[place].seen = None;
         self.effects.push(Effect::Begins { lan, config: machine, skips_start_delay });
         self.drain(now);
+        self.open(now, lan);
         self.input(now, Input::Track(id));
     }
 
@@ -139,8 +152,13 @@ impl Daemon {
     pub(super) fn read(&mut self, lan: usize, config: RouterConfig) {
         if let Some(place) = self.places.iter_mut().find(|place| place.lan == lan) {
             place.config = config;
-            self.reload.take_in(self.places.iter().map(|place| place.config.clone()).collect());
+            self.read_again();
         }
+    }
+
+    /// A configuration was read.
+    pub(super) fn read_again(&mut self) {
+        self.reload.take_in(self.places.iter().map(|place| place.config.clone()).collect());
     }
 
     /// Continues a reload as far as possible now.
@@ -152,11 +170,15 @@ impl Daemon {
             for router in self.engine.leaving() {
                 self.input(now, Input::SeeOff { router, is_spoken: true });
             }
-            match self.reload.next(&self.engine, false) {
+            match self.reload.next(&self.engine, self.is_loading()) {
                 Step::Wait => return,
-                // Every interface is known, and no program has to be loaded.
-                Step::Look { wanted, .. } => self.reload.look_at(wanted),
+                // Every interface is known.
+                Step::Look { wanted, supersedes } => {
+                    self.load(supersedes);
+                    self.reload.look_at(wanted);
+                }
                 Step::TryOut(wanted) => self.make_so(now, &wanted),
+                Step::Begin(arriving) if self.move_programs(now) => self.reload.change(arriving),
                 Step::Begin(arriving) => self.begin_all(now, arriving),
             }
             self.flush(now);
@@ -199,6 +221,7 @@ impl Daemon {
         self.engine.remove(id);
         for place in self.places.iter_mut().filter(|place| place.id == Some(id)) {
             place.id = None;
+            place.path = Path::Raw;
             place.preparations.1 = false;
         }
     }

@@ -5,11 +5,14 @@
 //! [`Daemon::finish`], and executes the returned effects.
 
 mod life;
+mod moving;
 mod perform;
+mod program;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::mem::Discriminant;
 
+use vrrpd_common::abi::EventKind;
 use vrrpd_common::group::{Message, PeerId};
 use vrrpd_common::router::{Config, Event, Notice, State, StateName, Transition, VirtualRouter, Waiting};
 use vrrpd_common::{Advert, Duration, Instant, Priority};
@@ -23,6 +26,7 @@ use vrrpd_engine::{Engine, Input, Now, RouterId, Ticket};
 
 use crate::kernel::{Cache, Notification, Report};
 use crate::plan;
+use moving::{Larger, Path};
 
 pub use life::Begin;
 
@@ -33,6 +37,14 @@ pub enum Stimulus {
     Advert(usize, Advert),
     /// An operator's event for the router on this LAN.
     Operate(usize, Event),
+    /// An event of the program in the kernel for the router on this LAN.
+    Reported(usize, EventKind),
+    /// The process is told to reload, with more routers on this LAN than its object in the kernel has room for.
+    Grow(usize),
+    /// A larger object was loaded for this LAN.
+    Loaded(usize),
+    /// The program of this LAN was moved to the larger object.
+    Moved(usize),
     /// The process is told to reload; the router on this LAN has this new configuration.
     Reload(usize, Box<RouterConfig>),
     /// A notification of the kernel.
@@ -98,6 +110,10 @@ pub enum Effect {
         /// It was told to resume, which also ends its start delay.
         is_resumed: bool,
     },
+    /// Loads a larger object for this LAN.
+    Loads(usize),
+    /// Moves the program of this LAN to the larger object, while packet sockets listen.
+    Moves(usize),
     /// Starts the `prepare` script of the router on this LAN, with this number.
     Prepares(usize, u64),
     /// That script has ended or was ended; whether the router may go on.
@@ -151,6 +167,8 @@ impl Effect {
             | Self::TakesOver(lan)
             | Self::StandsBy(lan)
             | Self::Forgets { lan, .. }
+            | Self::Loads(lan)
+            | Self::Moves(lan)
             | Self::Prepares(lan, _)
             | Self::Prepared(lan, _)
             | Self::Log(lan, _)
@@ -167,6 +185,8 @@ pub struct Daemon {
     /// Index of the process in its machine.
     slot: usize,
     places: Vec<Place>,
+    /// Adverts are handled by programs in the kernel.
+    in_kernel: bool,
     group: Option<GroupConfig>,
     /// Seed of the next group.
     seed: u64,
@@ -191,6 +211,10 @@ struct Place {
     id: Option<RouterId>,
     /// From the configuration file.
     config: RouterConfig,
+    /// What receives its adverts.
+    path: Path,
+    /// The larger object that a reload needs.
+    larger: Larger,
     /// Number of `prepare` scripts started, and whether the last one is running.
     preparations: (u64, bool),
     /// The last observed state of its state machine.
@@ -216,6 +240,8 @@ impl Daemon {
             && matches!(
                 stimulus,
                 Stimulus::Advert(..)
+                    | Stimulus::Reported(..)
+                    | Stimulus::Grow(_)
                     | Stimulus::Operate(..)
                     | Stimulus::Reload(..)
                     | Stimulus::Found(..)
@@ -234,6 +260,10 @@ impl Daemon {
                 }
                 self.event(now, lan, event);
             }
+            Stimulus::Reported(lan, kind) => self.reported(now, lan, kind),
+            Stimulus::Grow(lan) => self.grow(lan),
+            Stimulus::Loaded(lan) => self.loaded(lan),
+            Stimulus::Moved(lan) => self.moved(now, lan),
             Stimulus::Reload(lan, config) => self.read(lan, *config),
             Stimulus::Notified(notification) => {
                 let report = self.cache.notified(self.slot, &notification);

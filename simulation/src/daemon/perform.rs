@@ -2,6 +2,7 @@
 
 use std::mem::discriminant;
 
+use vrrpd_common::router::Event;
 use vrrpd_common::{Advert, Family, Instant, MacAddr, Priority};
 use vrrpd_engine::engine::Line;
 use vrrpd_engine::ledger::Journal;
@@ -24,9 +25,16 @@ impl Daemon {
 
     fn perform(&mut self, now: Instant, output: Output) {
         match output {
-            // There is no kernel data path.
-            Output::ReadRecord(router) | Output::CommandKernel { router, .. } => {
-                self.engine.handle(moment(now), Input::Record(router, None));
+            Output::ReadRecord(router) => self.read_record(now, router),
+            Output::CommandKernel { router, command } => {
+                if let Some(program) = self.place_of(router).path.program_mut() {
+                    program.obey(*command);
+                }
+                self.read_record(now, router);
+            }
+            // The program is attached.
+            Output::CheckProgram(id) => {
+                self.engine.handle(moment(now), Input::Event(id, Event::Timer, None));
             }
             Output::TellGroupPeers(message) => self.effects.push(Effect::Tell(message)),
             Output::Ask(ticket, order) => self.effects.push(Effect::Ask(ticket, order)),
@@ -81,9 +89,8 @@ impl Daemon {
             Output::TellGuardian(id) => drop(self.untold.insert(self.lan_of(id))),
             Output::WriteJournal => self.write_journal(false),
             Output::Forget(id) => self.forget(id),
-            // There is no virtual MAC address on an interface, no program in the kernel, and no script but `prepare`.
+            // There is no virtual MAC address on an interface and no script but `prepare`, and a program sees VLAN tags.
             Output::RunGroupScripts(..)
-            | Output::CheckProgram(_)
             | Output::GiveUpProgram { .. }
             | Output::ReturnProgram(_)
             | Output::NotReturned { .. }
@@ -97,6 +104,11 @@ impl Daemon {
             | Output::CheckChanged(_)
             | Output::Rejected(..) => {}
         }
+    }
+
+    fn read_record(&mut self, now: Instant, id: RouterId) {
+        let record = self.place_of(id).path.program().map(|program| Box::new(*program.record()));
+        self.engine.handle(moment(now), Input::Record(id, record));
     }
 
     fn place_of(&mut self, id: RouterId) -> &mut Place {

@@ -32,6 +32,8 @@ pub(super) fn tell_effect(effect: &Effect) -> String {
         Effect::Begins { lan, .. } => format!("{lan} begins"),
         Effect::Guard(lan, _) => format!("{lan} tells its guardian"),
         Effect::Journal { .. } => "writes its journal".to_owned(),
+        Effect::Loads(lan) => format!("{lan} loads a larger object"),
+        Effect::Moves(lan) => format!("{lan} moves its program"),
         Effect::Prepares(lan, _) => format!("{lan} is prepared"),
         Effect::Prepared(lan, _) => format!("{lan} is prepared no more"),
         Effect::Log(lan, _) => format!("{lan} is logged"),

@@ -20,7 +20,10 @@ pub(super) struct Limits {
     announcements: Recent,
     transitions: Recent,
     put_back: Recent,
-    lines: Vec<(LineKind, u64)>,
+    /// The times of the last two lines of each kind.
+    lines: Vec<(LineKind, [u64; 2])>,
+    /// Adverts may be handled some time after they were heard, and their lines are limited by the time of the adverts.
+    are_heard_before: bool,
 }
 
 /// Times of recent actions.
@@ -42,6 +45,11 @@ impl Recent {
 }
 
 impl Limits {
+    /// Nothing was done yet. `in_kernel`: a program in the kernel hears the adverts.
+    pub(super) fn new(in_kernel: bool) -> Self {
+        Self { are_heard_before: in_kernel, ..Self::default() }
+    }
+
     /// The router announces its addresses.
     pub(super) fn announces(&mut self, at: u64) -> Result<(), &'static str> {
         self.announcements.add(at, ANNOUNCEMENTS).map_err(|()| "announces its addresses too often")
@@ -58,11 +66,14 @@ impl Limits {
             return self.transitions.add(at, TRANSITIONS).map_err(|()| "logs changes of its state too often");
         }
         match self.lines.iter_mut().find(|(known, _)| known == kind) {
-            Some((_, last)) if at.saturating_sub(*last) < SECOND => {
-                return Err("logs the same twice within a second");
+            Some((_, [before, last])) => {
+                let limited = if self.are_heard_before { *before } else { *last };
+                if at.saturating_sub(limited) < SECOND {
+                    return Err("logs the same too often within a second");
+                }
+                (*before, *last) = (*last, at);
             }
-            Some((_, last)) => *last = at,
-            None => self.lines.push((kind.clone(), at)),
+            None => self.lines.push((kind.clone(), [0, at])),
         }
         Ok(())
     }

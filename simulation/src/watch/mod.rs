@@ -127,13 +127,18 @@ struct Torn {
 
 impl Watch {
     pub(crate) fn new(plan: &Plan, transcript: bool) -> Self {
-        let router = |config: &Config| RouterWatch {
+        let router = |in_kernel: bool, config: &Config| RouterWatch {
+            in_kernel,
+            limits: Limits::new(in_kernel),
             credit: ADVERTS_AT_ONCE * BILLION,
             interval: config.interval.as_duration().as_nanos(),
             preemption: Preemption::of(config),
             ..RouterWatch::default()
         };
-        let routers = plan.machines.iter().map(|machine| machine.routers.iter().map(router).collect());
+        let routers = plan
+            .machines
+            .iter()
+            .map(|machine| machine.routers.iter().map(|config| router(machine.in_kernel, config)).collect());
         Self {
             figures: Figures::default(),
             steady: false,
@@ -276,7 +281,7 @@ impl Watch {
                 router.script_has_ended = false;
                 router.promotion = Promotion::None;
                 router.take_overs.forget();
-                router.limits = Limits::default();
+                router.limits = Limits::new(router.in_kernel);
                 router.owes_announcement = false;
                 router.allow(now, ADVERTS_AT_ONCE);
                 let delay = if *skips_start_delay { 0 } else { router.preemption.start_delay };
@@ -284,6 +289,8 @@ impl Watch {
             }
             Effect::Ask(..)
             | Effect::Tell(_)
+            | Effect::Loads(_)
+            | Effect::Moves(_)
             | Effect::Journal { .. }
             | Effect::Guard(..)
             | Effect::Ends { .. } => {}

@@ -10,6 +10,8 @@ use super::{ADVERTS_AT_ONCE, BILLION};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct RouterWatch {
+    /// A program in the kernel hears its adverts.
+    pub(super) in_kernel: bool,
     /// Adverts that it may send at once, in billionths.
     pub(super) credit: u64,
     pub(super) credit_at: u64,

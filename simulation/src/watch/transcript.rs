@@ -22,6 +22,8 @@ pub(super) fn describe_effect(host: usize, slot: usize, effect: &Effect) -> Stri
             let what = if mastery.is_some() { "is told of a Master" } else { "is told that it is none" };
             format!("{host}/{lan}: the guardian {what}")
         }
+        Effect::Loads(lan) => format!("{host}/{lan}: a larger object is loaded"),
+        Effect::Moves(lan) => format!("{host}/{lan}: the program moves to the larger object"),
         Effect::Prepares(lan, _) => format!("{host}/{lan}: a script prepares it"),
         Effect::Prepared(lan, true) => format!("{host}/{lan}: the script has ended"),
         Effect::Prepared(lan, false) => format!("{host}/{lan}: the script is ended"),

@@ -60,6 +60,10 @@ impl World {
                 let slot = self.slot_of(host, lan);
                 self.arrive(host, slot, Item::Stimulus(stimulus))?;
             }
+            Fault::Grow { host, lan } => {
+                let slot = self.slot_of(host, lan);
+                self.arrive(host, slot, Item::Stimulus(Stimulus::Grow(lan)))?;
+            }
             Fault::Flood { lan, every, more } => {
                 self.forge(lan, Priority::LOWEST, self.plan.machines[0].routers[lan].interval);
                 if more > 0 {
@@ -96,23 +100,26 @@ impl World {
                 self.slow_was_forged = true;
                 self.forge(lan, Priority::HIGHEST, Interval::from_centis(4095).expect("is legal"));
             }
-            Fault::Operate(host, lan, event) => {
-                let slot = self.slot_of(host, lan);
-                let stimulus = match event {
-                    Event::Priority(priority) => {
-                        let config = &mut self.hosts[host].configs[lan];
-                        if (config.priority == Priority::OWNER) != (priority == Priority::OWNER) {
-                            return Ok(());
-                        }
-                        config.priority = priority;
-                        Stimulus::Reload(lan, Box::new(config.clone()))
-                    }
-                    event => Stimulus::Operate(lan, event),
-                };
-                self.arrive(host, slot, Item::Stimulus(stimulus))?;
-            }
+            Fault::Operate(host, lan, event) => self.operate(host, lan, event)?,
         }
         self.look()
+    }
+
+    /// An operator changes a priority or gives a command.
+    fn operate(&mut self, host: usize, lan: usize, event: Event) -> Result<(), String> {
+        let slot = self.slot_of(host, lan);
+        let stimulus = match event {
+            Event::Priority(priority) => {
+                let config = &mut self.hosts[host].configs[lan];
+                if (config.priority == Priority::OWNER) != (priority == Priority::OWNER) {
+                    return Ok(());
+                }
+                config.priority = priority;
+                Stimulus::Reload(lan, Box::new(config.clone()))
+            }
+            event => Stimulus::Operate(lan, event),
+        };
+        self.arrive(host, slot, Item::Stimulus(stimulus))
     }
 
     /// Repairs everything that is broken, stopped or dead. Operators' commands stay in effect.
@@ -148,6 +155,7 @@ impl World {
             }
         }
         for slot in 0..self.hosts[host].slots.len() {
+            self.programs_continue(host, slot);
             if self.is_running(host, slot) {
                 self.catch_up(host, slot)?;
             }
@@ -188,6 +196,12 @@ impl World {
             Fault::Reconfigure { host, lan, preempt } => {
                 let is_read = self.plan.machines[host].grouping != Grouping::Processes;
                 is_read && self.hosts[host].configs[lan].preempt != preempt
+            }
+            // Processes with options on the command line read no file.
+            Fault::Grow { host, lan } => {
+                let machine = &self.plan.machines[host];
+                let is_read = machine.grouping != Grouping::Processes;
+                is_read && machine.in_kernel && lives(host, self.slot_of(host, lan))
             }
             Fault::Flap { .. } | Fault::Flood { .. } | Fault::Slow { .. } | Fault::Operate(..) => true,
         }

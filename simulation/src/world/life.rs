@@ -34,6 +34,7 @@ impl World {
             marks: there.kernel.marks,
             checks: lans.iter().map(|lan| check(*lan)).collect(),
             journal: Journal::parse(there.slots[slot].journal.as_deref().unwrap_or_default()),
+            in_kernel: machine.in_kernel,
         };
         let process = Daemon::begin(now, begin);
         let place = &mut self.hosts[host].slots[slot];
@@ -71,6 +72,7 @@ impl World {
         place.has_slept = false;
         place.orders.clear();
         place.wake = None;
+        place.kernel_wake = None;
         place.incarnation += 1;
         place.paused = false;
         if self.plan.machines[host].grouping == Grouping::Processes {

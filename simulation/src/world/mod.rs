@@ -2,10 +2,11 @@
 //!
 //! Start reading at [`World::run_until`]: it takes the next event from a queue and hands it to a process, whose effects
 //! become events again. `turns` delivers inputs to processes, `life` starts and ends them, `network` carries frames,
-//! `faults` breaks things, `judge` reports the state.
+//! `kernel_path` is what programs in the kernel receive, `faults` breaks things, `judge` reports the state.
 
 mod faults;
 mod judge;
+mod kernel_path;
 mod life;
 mod network;
 mod turns;
@@ -45,6 +46,10 @@ pub struct World {
     pub slow_was_forged: bool,
     /// By LAN, sender and receiver.
     blocked: Vec<bool>,
+    /// When a Backup last heard an advert that it follows, by its machine's clock; by machine and LAN.
+    heard: BTreeMap<(usize, usize), u64>,
+    /// When a program last heard an advert for a process that is stopped, likewise.
+    unhandled: BTreeMap<(usize, usize), u64>,
 }
 
 /// A machine.
@@ -86,6 +91,8 @@ pub struct Slot {
     has_slept: bool,
     /// Its next deadline.
     wake: Option<u64>,
+    /// When a timer of its programs in the kernel fires next, by the clock of its machine, and when it does so.
+    kernel_wake: Option<(u64, u64)>,
     /// Time of the last delivery from each source, for in-order delivery.
     last: [u64; SOURCES],
     /// Requests that the kernel has not executed.
@@ -126,9 +133,13 @@ enum From {
     Checks,
     /// The disk.
     Disk,
+    /// Programs in the kernel.
+    Programs,
+    /// Threads that load and move programs.
+    Lane,
 }
 
-const SOURCES: usize = From::Disk as usize + 1;
+const SOURCES: usize = From::Lane as usize + 1;
 
 /// An input in transit to a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,6 +188,11 @@ enum Happening {
         slot: usize,
     },
     Wake {
+        host: usize,
+        slot: usize,
+    },
+    /// A timer of the programs of a process fires.
+    KernelTimer {
         host: usize,
         slot: usize,
     },
@@ -233,6 +249,8 @@ impl World {
             entries: 0,
             slow_was_forged: false,
             blocked: vec![false; lans * plan.machines.len() * plan.machines.len()],
+            heard: BTreeMap::new(),
+            unhandled: BTreeMap::new(),
             plan,
         }
     }
@@ -310,6 +328,7 @@ impl World {
             let is_grouped = self.plan.machines[host].grouping != Grouping::None;
             let mut masters = 0;
             for lan in 0..self.plan.lans {
+                self.has_heard_all(host, lan)?;
                 let view = self.view(host, lan);
                 self.watch.router(host, lan, self.clock(host), view)?;
                 masters += usize::from(view.is_running_master);
@@ -330,6 +349,10 @@ impl World {
                     return Ok(());
                 }
                 let slot = self.slot_of(host, lan);
+                self.note_heard(host, lan, &advert);
+                if self.kernel_hears(host, slot, lan, &advert) {
+                    return Ok(());
+                }
                 self.arrive(host, slot, Item::Stimulus(Stimulus::Advert(lan, advert)))
             }
             Happening::Item { host, slot, incarnation, .. }
@@ -356,6 +379,10 @@ impl World {
                 }
                 place.wake = None;
                 if self.is_running(host, slot) { self.turn(host, slot, None) } else { Ok(()) }
+            }
+            Happening::KernelTimer { host, slot } => {
+                self.fire_kernel_timers(host, slot);
+                Ok(())
             }
             Happening::Fault(fault) => self.fault(fault),
         }
@@ -393,6 +420,7 @@ impl Slot {
             inbox: VecDeque::new(),
             has_slept: false,
             wake: None,
+            kernel_wake: None,
             last: [0; SOURCES],
             orders: VecDeque::new(),
             journal: None,

@@ -16,6 +16,9 @@ const SOCKET: usize = 200;
 const RING: usize = 16;
 /// Maximum delay of a message between two processes of a machine.
 const LOCAL: u64 = 1_000_000;
+/// Maximum time to load a program, and to move it, if the kernel is not slow.
+const LOADS: u64 = 100_000_000;
+const MOVES: u64 = 20_000_000;
 /// Maximum time to write a file.
 const DISK: u64 = 2_000_000;
 
@@ -43,6 +46,7 @@ impl World {
         let effects = process.finish(now);
         self.carry_out(host, slot, effects)?;
         self.set_alarm(host, slot);
+        self.set_kernel_timer(host, slot);
         Ok(())
     }
 
@@ -91,13 +95,20 @@ impl World {
         for item in rest {
             self.turn(host, slot, Some(item))?;
         }
+        for lan in self.hosts[host].slots[slot].lans.clone() {
+            self.unhandled.remove(&(host, lan));
+        }
         Ok(())
     }
 
     pub(super) fn carry_out(&mut self, host: usize, slot: usize, effects: Vec<Effect>) -> Result<(), String> {
         for effect in effects {
             let presence = effect.router().map_or(Presence::Absent, |lan| self.presence(host, lan));
-            let (now, clock) = (self.now, self.clock(host));
+            let (now, mut clock) = (self.now, self.clock(host));
+            if let Effect::StandsBy(lan) = effect {
+                // Adverts count from when they were heard.
+                clock = self.unhandled.remove(&(host, lan)).unwrap_or(clock);
+            }
             self.watch.effect((now, clock), (host, slot), presence, &effect)?;
             let place = &mut self.hosts[host].slots[slot];
             match effect {
@@ -131,6 +142,14 @@ impl World {
                     let incarnation = place.incarnation;
                     let item = Item::Stimulus(Stimulus::Prepared(lan, number));
                     self.push(self.now + takes, Happening::Item { host, slot, incarnation, item });
+                }
+                Effect::Loads(lan) => {
+                    let takes = self.random.between(1_000_000, LOADS + 10 * self.weather.kernel.as_nanos());
+                    self.post(host, slot, From::Lane, takes, Item::Stimulus(Stimulus::Loaded(lan)));
+                }
+                Effect::Moves(lan) => {
+                    let takes = self.random.between(100_000, MOVES + 10 * self.weather.kernel.as_nanos());
+                    self.post(host, slot, From::Lane, takes, Item::Stimulus(Stimulus::Moved(lan)));
                 }
                 Effect::Guard(lan, Some(mastery)) => drop(place.masteries.insert(lan, mastery)),
                 Effect::Guard(lan, None) => drop(place.masteries.remove(&lan)),
