@@ -28,15 +28,17 @@ const TCX: [&str; 1] = ["libxdp"];
 const WITHOUT_TCX: [&str; 1] = ["without_tcx"];
 
 /// With `--all`: also these with raw sockets,
-const MORE_RAW: [&str; 12] = [
+const MORE_RAW: [&str; 14] = [
     "ah",
     "election",
     "guardian",
     "leftovers",
     "magic",
+    "prepare",
     "reload",
     "reload_refused",
     "rejects",
+    "track",
     "vmac",
     "vmac_interfaces",
     "vmac_owner",
@@ -58,7 +60,7 @@ const MORE_TCX: [&str; 2] = ["object", "tcx"];
 /// to the last kind, and their tests require that nothing flaps, which a machine that stalls for a Master_Down_Interval
 /// at times cannot promise. Their addresses and links are the same as without a group.
 #[cfg(test)]
-const ELSEWHERE: [&str; 30] = [
+const ELSEWHERE: [&str; 28] = [
     "footprint",
     "guards",
     "wakeups",
@@ -82,12 +84,10 @@ const ELSEWHERE: [&str; 30] = [
     "man",
     "monitor",
     "outsiders",
-    "prepare",
     "script_processes",
     "scripts",
     "systemd",
     "toolkit",
-    "track",
     "watch",
 ];
 
