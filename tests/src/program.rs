@@ -19,7 +19,7 @@ use aya::{Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned};
 use nix::time::{ClockId, clock_gettime};
 use vrrpd_common::abi::{
     ABI_VERSION, KernelCommand, KernelConfig, KernelCounters, KernelEvent, PLACES, RouterRecord, Stations,
-    address_key, any_router, family_of, flag, octets, place_key, station,
+    address_key, any_router, family_of, flag, known_bit, octets, place_key, station,
 };
 use vrrpd_common::classify::{AddressUse, is_vrrp_group};
 use vrrpd_common::{AddressDigest, MacAddr, Reject};
@@ -100,6 +100,7 @@ pub struct Program {
     records: Array<MapData, [u64; RECORD_WORDS]>,
     rejects: HashMap<MapData, u32, KernelCounters>,
     addresses: LpmTrie<MapData, [u8; 24], u32>,
+    known: Array<MapData, u64>,
     stations: HashMap<MapData, u32, Stations>,
     index: HashMap<MapData, u64, u32>,
 }
@@ -147,9 +148,10 @@ impl Program {
         rejects.insert(interface, KernelCounters::default(), 0).expect("there is room");
         let ring = RingBuf::try_from(take("EVENTS")).expect("a ring");
         let addresses = LpmTrie::try_from(take("ADDRESSES")).expect("a trie");
+        let known = Array::try_from(take("KNOWN")).expect("bits by place");
         let stations = HashMap::try_from(take("STATIONS")).expect("stations by interface");
         let index = HashMap::try_from(take("INDEX")).expect("places by router");
-        let mut program = Self { interface, ebpf, records, rejects, addresses, stations, index };
+        let mut program = Self { interface, ebpf, records, rejects, addresses, known, stations, index };
         for slot in 0..u32::try_from(PLACES).expect("few") {
             program.set_place(slot, slot);
         }
@@ -165,10 +167,14 @@ impl Program {
     pub fn set_addresses(&mut self, router: &Router) {
         let slot = slot_of(router);
         let peers = router.peers.iter().flatten().map(|(peer, _)| peer);
+        let mut bits = 0;
         for address in router.virtual_addresses.iter().chain(peers) {
+            bits |= known_bit(*address);
             let key = Key::new(ADDRESS_BITS, address_key(self.interface, slot, *address));
             self.addresses.insert(&key, use_of(router, *address).to_bits(), 0).expect("there is room");
         }
+        let place = self.index.get(&place_key(self.interface, slot), 0).expect("it has a place");
+        self.known.set(place, bits, 0).expect("the place is there");
         if router.peers.is_some() {
             let any = any_router(family_of(slot));
             let key = Key::new(ADDRESS_BITS, address_key(self.interface, any, router.own_address));

@@ -175,7 +175,7 @@ fn is_tagged(frame: &[u8]) -> bool {
 #[test]
 fn committed_objects_have_their_own_maps_and_none_for_a_log() {
     for hook in Hook::ALL {
-        let maps = ["ADDRESSES", "EVENTS", "INDEX", "RECORDS", "REJECTS", "ROUTERS", "STATIONS"];
+        let maps = ["ADDRESSES", "EVENTS", "INDEX", "KNOWN", "RECORDS", "REJECTS", "ROUTERS", "STATIONS"];
         assert_eq!(map_names(hook), maps, "{hook:?}");
     }
 }

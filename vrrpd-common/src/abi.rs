@@ -5,7 +5,8 @@
 //! maps under `/sys/fs/bpf/vrrpd/`, in a directory per network namespace and interface.
 //!
 //! The daemon changes a router by a [`KernelCommand`], which the kernel carries out under the router's lock. It writes only
-//! those maps itself in which no entry depends on another one: places, addresses ([`address_key`]) and [`Stations`]. It
+//! those maps itself in which no entry depends on another one: places, addresses ([`address_key`], [`known_bit`]) and
+//! [`Stations`]. It
 //! reads [`RouterRecord`]s, which it maps into memory, and takes [`KernelEvent`]s from the ring buffer. [`crate::watch`]
 //! says what the figures mean and who changes them.
 //!
@@ -23,7 +24,7 @@ mod key;
 mod record;
 
 pub(crate) use key::words;
-pub use key::{address, address_key, any_router, family_of, octets, place_key, router_at, slot};
+pub use key::{address, address_key, any_router, family_of, known_bit, octets, place_key, router_at, slot};
 pub use record::{EventKind, KernelAdvert, KernelCounters, KernelEvent, KernelReject, RouterRecord};
 
 /// Changes with every change of a layout; a set of maps of another number is not read.

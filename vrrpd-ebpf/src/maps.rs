@@ -46,6 +46,11 @@ pub static REJECTS: HashMap<u32, KernelCounters, PLACES> = HashMap::new();
 #[btf_map]
 pub static ADDRESSES: LpmTrie<[u8; 24], u32, MAX_KNOWN_ADDRESSES> = LpmTrie::new();
 
+/// By place: the [`known_bit`](vrrpd_common::abi::known_bit)s of the router's entries in [`ADDRESSES`]. The address of a
+/// usual master has none of them, and the trie is not searched.
+#[btf_map]
+pub static KNOWN: Array<u64, PLACES> = Array::new();
+
 /// The MAC addresses to which an interface takes in frames, by its number.
 #[btf_map]
 pub static STATIONS: HashMap<u32, Stations, PLACES> = HashMap::new();

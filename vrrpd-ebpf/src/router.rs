@@ -7,14 +7,14 @@ use aya_ebpf::bindings::bpf_spin_lock;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_spin_lock as lock, bpf_spin_unlock as unlock};
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use vrrpd_common::abi::{
-    EventKind, KernelConfig, KernelEvent, KernelReject, RouterRecord, address_key, any_router, place_key, slot,
+    EventKind, KernelConfig, KernelEvent, KernelReject, RouterRecord, address_key, any_router, known_bit, place_key, slot,
     station,
 };
 use vrrpd_common::classify::{AddressUse, Delivery, Expect, RouterKey, Routers, is_vrrp_group};
 use vrrpd_common::{Family, Instant, MacAddr, Reject, Rejection, Vrid};
 
 use crate::atomic;
-use crate::maps::{ADDRESSES, EVENTS, INDEX, RECORDS, ROUTERS, RouterSlot, STATIONS};
+use crate::maps::{ADDRESSES, EVENTS, INDEX, KNOWN, RECORDS, ROUTERS, RouterSlot, STATIONS};
 
 /// The virtual routers that are configured on an interface, and the one that was asked for last.
 pub struct Configured {
@@ -24,6 +24,8 @@ pub struct Configured {
     place: Cell<u32>,
     /// [`KernelConfig::generation`] as it was before the configuration was read by which an advert was checked.
     generation: Cell<u32>,
+    /// What [`KNOWN`] has in the place.
+    known: Cell<u64>,
     /// The kernel has marked the frame as for this machine.
     is_for_us: bool,
 }
@@ -34,7 +36,7 @@ impl Configured {
     #[inline(always)]
     pub fn new(interface: u32, is_for_us: bool) -> Self {
         let none = || Cell::new(u32::MAX);
-        Self { interface, slot: none(), place: none(), generation: none(), is_for_us }
+        Self { interface, slot: none(), place: none(), generation: none(), known: Cell::new(0), is_for_us }
     }
 
     /// The number of the interface.
@@ -79,6 +81,9 @@ impl Routers for Configured {
         self.slot.set(slot);
         // SAFETY: the element may be another router's by now, but its memory stays while the program runs.
         self.place.set(unsafe { place.read_volatile() });
+        let Some(known) = KNOWN.get_ptr(self.place.get()) else { return false };
+        // SAFETY: the element lives as long as the map.
+        self.known.set(unsafe { known.read_volatile() });
         let Some(config) = self.config() else { return false };
         // SAFETY: the element lives as long as the map. What a command changes from here on is noticed by this.
         self.generation.set(unsafe { (&raw const (*config).generation).read_volatile() });
@@ -98,6 +103,9 @@ impl Routers for Configured {
 
     #[inline(always)]
     fn use_of(&self, _: &RouterKey, address: IpAddr) -> AddressUse {
+        if self.known.get() & known_bit(address) == 0 {
+            return AddressUse::default();
+        }
         AddressUse::from_bits(self.look_up(self.slot.get(), address).unwrap_or_default())
     }
 

@@ -57,6 +57,20 @@ pub fn address_key(interface: u32, slot: u32, address: IpAddr) -> [u8; 24] {
     key
 }
 
+/// The bit of an address in the set of those that the kernel knows of a virtual router. Addresses may share a bit: one
+/// whose bit is not set is unknown, any other has to be looked up by its [`address_key`].
+#[inline(always)]
+pub fn known_bit(address: IpAddr) -> u64 {
+    // 2^32 divided by the golden ratio, so that neighbouring addresses have different bits.
+    const SPREAD: u32 = 0x9e37_79b1;
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = octets(address);
+    let folded = u32::from_be_bytes([a, b, c, d])
+        ^ u32::from_be_bytes([e, f, g, h])
+        ^ u32::from_be_bytes([i, j, k, l])
+        ^ u32::from_be_bytes([m, n, o, p]);
+    1 << (folded.wrapping_mul(SPREAD) >> 26)
+}
+
 /// An address as sixteen octets.
 #[inline(always)]
 pub fn octets(address: IpAddr) -> [u8; 16] {

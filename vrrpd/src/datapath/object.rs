@@ -13,7 +13,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{HashMap, Map, MapData, MapError, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, RingBuf};
 use aya::programs::ProgramFd;
 use vrrpd_common::Duration;
 use vrrpd_common::abi::{
@@ -87,6 +87,7 @@ pub struct Object {
 struct Maps {
     index: HashMap<MapData, u64, u32>,
     addresses: LpmTrie<MapData, [u8; 24], u32>,
+    known: Array<MapData, u64>,
     stations: HashMap<MapData, u32, Stations>,
     /// Counters by interface.
     rejects: Map,
@@ -161,6 +162,7 @@ impl Object {
         let maps = Maps {
             index: take("INDEX")?.try_into().map_err(Refusal::library)?,
             addresses: take("ADDRESSES")?.try_into().map_err(Refusal::library)?,
+            known: take("KNOWN")?.try_into().map_err(Refusal::library)?,
             stations: take("STATIONS")?.try_into().map_err(Refusal::library)?,
             rejects: take("REJECTS")?,
             ring: take("EVENTS")?.try_into().map_err(Refusal::library)?,
@@ -350,6 +352,11 @@ impl Object {
             None => maps.addresses.remove(&key),
         };
         set.map_err(|error| refusal("ADDRESSES", error))
+    }
+
+    /// Sets the [`known_bit`](vrrpd_common::abi::known_bit)s of the addresses that are set for the router in a place.
+    pub(super) fn set_known(&self, place: u32, bits: u64) -> Result<(), Refusal> {
+        self.maps().known.set(place, bits, 0).map_err(|error| refusal("KNOWN", error))
     }
 
     /// Reserves places, if this object is of the kind and has enough.

@@ -23,7 +23,7 @@ static TCX_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VRRPD_BPF_OBJECT
 /// What runs when it is asked to.
 pub(super) const COMMANDS: &str = "vrrpd_command";
 /// The maps that have as many entries as there are places.
-const PLACES: [&str; 5] = ["INDEX", "ROUTERS", "RECORDS", "REJECTS", "STATIONS"];
+const PLACES: [&str; 6] = ["INDEX", "ROUTERS", "RECORDS", "REJECTS", "KNOWN", "STATIONS"];
 
 /// Runs `load` in a thread of its own. Loading needs a megabyte in small pieces for a moment; memory of a thread goes back
 /// to the system afterwards, and does not fragment the heap.

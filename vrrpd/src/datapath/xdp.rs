@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use tracing::info;
 use vrrpd_common::abi::{
-    KernelCommand, KernelCounters, RouterRecord, Stations, any_router, family_of, router_at, station,
+    KernelCommand, KernelCounters, RouterRecord, Stations, any_router, family_of, known_bit, router_at,
+    station,
 };
 use vrrpd_common::classify::AddressUse;
 use vrrpd_common::{Family, MacAddr, Vrid};
@@ -201,6 +202,10 @@ impl XdpPath {
 
     /// Replaces the addresses of the router at `slot` in the map.
     pub fn set_addresses(&mut self, slot: u32, wanted: KnownAddresses) -> Result<(), Refusal> {
+        if *self.addresses.get(&slot).unwrap_or(&KnownAddresses::default()) == wanted {
+            return Ok(());
+        }
+        let place = self.place(slot)?;
         let set = self.addresses.remove(&slot).unwrap_or_default();
         let (object, router) = (self.object(), (self.index, slot));
         for address in set.uses.keys().filter(|address| !wanted.uses.contains_key(address)) {
@@ -211,6 +216,8 @@ impl XdpPath {
                 object.set_address(router, *address, Some(*used))?;
             }
         }
+        let bits = wanted.uses.keys().fold(0, |bits, address| bits | known_bit(*address));
+        object.set_known(place, bits)?;
         if set.from_peers != wanted.from_peers {
             let any = (self.index, any_router(family_of(slot)));
             // Other routers may have peers that send to the same address.
