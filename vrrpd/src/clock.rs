@@ -61,9 +61,12 @@ impl Suspension {
         Self { ahead: ahead() }
     }
 
-    /// How long the machine was suspended since the last call; `None`: it was not.
-    pub fn end(&mut self) -> Option<Duration> {
+    /// How long the machine was suspended since the last call; `None`: it was not. `now` was read shortly before.
+    pub fn end(&mut self, now: Instant) -> Option<Duration> {
         // A delay between the two readings makes the difference too large.
+        if self.slept(ahead_of(now)) < MIN_SUSPENSION {
+            return None;
+        }
         for _ in 1..READINGS {
             if self.slept(ahead()) < MIN_SUSPENSION {
                 return None;
@@ -88,7 +91,11 @@ impl Suspension {
 
 /// Difference between `CLOCK_BOOTTIME` and [`now`].
 fn ahead() -> Duration {
-    let now = now();
+    ahead_of(now())
+}
+
+/// The same, with [`now`] read shortly before.
+fn ahead_of(now: Instant) -> Duration {
     read(nix::time::ClockId::CLOCK_BOOTTIME).saturating_since(now)
 }
 
@@ -126,6 +133,11 @@ impl Alarm {
         self.timer.set(Expiration::OneShot(span), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
         self.armed = Some(at);
         Ok(())
+    }
+
+    /// When it fires.
+    pub const fn at(&self) -> Option<Instant> {
+        self.armed
     }
 
     /// Notes that the timer has fired: it is not armed any more.
@@ -180,6 +192,6 @@ mod tests {
     #[test]
     fn a_machine_that_runs_is_not_suspended() {
         let mut suspension = Suspension::watch();
-        assert_eq!(suspension.end(), None);
+        assert_eq!(suspension.end(now()), None);
     }
 }

@@ -19,6 +19,7 @@ impl Daemon {
             return;
         }
         while let Some(output) = self.engine.next_output() {
+            self.is_stirred = true;
             self.perform(output);
         }
         self.is_performing = false;
@@ -57,7 +58,7 @@ impl Daemon {
                 self.others.withdraw(id);
             }
             Output::Rejoin(link, family) => {
-                if let Some(link) = self.links.get(link) {
+                if let Some(link) = self.links.get_mut(link) {
                     link.rejoin(family);
                 }
             }

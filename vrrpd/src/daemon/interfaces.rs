@@ -1,6 +1,7 @@
 //! Reports of the netlink thread: interfaces appear, change and disappear, and other programs remove what a Master has
 //! there.
 
+use std::io;
 use std::net::IpAddr;
 
 use tracing::error;
@@ -13,6 +14,7 @@ use super::link::{LoadStep, OpenStep};
 use super::{Aside, Daemon};
 use crate::clock;
 use crate::config::Datapath;
+use crate::datapath::closing;
 use crate::datapath::loaded::{Loaded, Site};
 use crate::datapath::object::Need;
 use crate::datapath::own_mac::{OwnMacChange, OwnMacChanged};
@@ -20,6 +22,7 @@ use crate::datapath::refusal::Refusal;
 use crate::datapath::vlans;
 use crate::interface::Interface;
 use crate::interface::service::Report;
+use crate::sys::packet::RingSocket;
 
 /// Interval of attempts to open an interface.
 const OPEN_AGAIN: Duration = Duration::from_secs(1);
@@ -206,6 +209,26 @@ impl Daemon {
             LoadStep::Keep => {}
             LoadStep::Open(interface) => self.link_changed(id, &interface),
             LoadStep::PutBack(program) => self.put_program_back(id, program),
+        }
+    }
+
+    /// Makes the rings of sockets that were opened, in other threads: the kernel waits for all processors.
+    pub(super) fn make_rings(&mut self) {
+        for (id, link) in self.links.iter_mut() {
+            for (family, order) in link.begin_rings() {
+                let done = self.aside_in.clone();
+                closing::aside("ring", move || {
+                    // The receiver is gone when the daemon ends.
+                    let _ = done.send((id, Aside::Ring((order.index(), family), order.make())));
+                });
+            }
+        }
+    }
+
+    /// Uses a ring that was made.
+    pub(super) fn put_ring(&mut self, id: LinkId, on: (u32, usize), ring: io::Result<RingSocket>) {
+        if let Some(link) = self.links.get_mut(id) {
+            link.put_ring(id, on, ring, &self.readiness);
         }
     }
 

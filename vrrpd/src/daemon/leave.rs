@@ -38,6 +38,8 @@ impl Daemon {
             let has_unsent = self.links.values().any(|link| link.deadline(now).is_some());
             match patience.go_on(now, &self.engine, has_unsent) {
                 Wait::Until(at) => {
+                    // The turn before may have been given up.
+                    self.is_stirred = true;
                     if let Ok(turn) = tokio::time::timeout(at.saturating_since(now).into(), self.turn()).await
                     {
                         turn?;
@@ -103,6 +105,8 @@ impl Daemon {
             let now = clock::now();
             match patience.go_on(now, &self.engine, false) {
                 Wait::Until(at) => {
+                    // The turn before may have been given up.
+                    self.is_stirred = true;
                     let report =
                         tokio::time::timeout(at.saturating_since(now).into(), self.reports.recv()).await;
                     match report {

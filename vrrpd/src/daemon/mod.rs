@@ -11,6 +11,7 @@ mod absence;
 mod act;
 mod announce;
 mod begin;
+mod burst;
 mod changes;
 mod command;
 mod describe;
@@ -41,6 +42,7 @@ use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::thread;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -70,8 +72,9 @@ use crate::rundir::RunDir;
 use crate::script;
 use crate::signals::{Signal, Signals};
 use crate::supervisor::Supervisor;
-use crate::sys::packet::Inbox;
+use crate::sys::packet::{Inbox, RingSocket};
 use crate::track::{Found, Watchers};
+use burst::Burst;
 use changes::Changes;
 use group_scripts::GroupRunners;
 use handles::Handles;
@@ -100,12 +103,17 @@ pub struct Daemon {
     handles: Slots<RouterId, Handles>,
     links: Slots<LinkId, LinkIo>,
     others: Others,
+    /// More has happened than adverts that change nothing, so there may be something to send or to settle.
+    is_stirred: bool,
+    /// The earliest deadline apart from those of the engine, by the end of the last turn with changes.
+    others_due: Option<Instant>,
     /// An output is being executed; its consequences are the next inputs.
     is_performing: bool,
     /// The other processes of the `-M` group.
     group_peers: Option<Peers>,
     group_runners: GroupRunners,
     alarm: Alarm,
+    burst: Burst,
     readiness: Readiness,
     /// The programs in the kernel.
     objects: Objects,
@@ -179,6 +187,8 @@ struct Moved {
 /// Results of work for an interface in another thread, since the kernel is slow.
 #[derive(Debug)]
 enum Aside {
+    /// The ring for the interface with this index and this family, or the reason why there is none.
+    Ring((u32, usize), io::Result<RingSocket>),
     /// The program was loaded, or the reason why not.
     Loaded(Result<Loaded, Refusal>),
     /// The program was moved to a larger object, or the reason why not.
@@ -209,6 +219,55 @@ impl Daemon {
     /// Waits for an input, handles it and everything that is due, and sends the resulting frames. Signals are returned
     /// to the caller.
     async fn turn(&mut self) -> io::Result<Option<Signal>> {
+        let was_stirred = std::mem::take(&mut self.is_stirred);
+        if was_stirred {
+            self.send_and_settle();
+        }
+        let now = clock::now();
+        self.alarm.arm(now, self.next_due())?;
+        if let Some(pause) = self.burst.pause(now, self.alarm.at()) {
+            thread::sleep(pause.into());
+        }
+        let other = self.wait().await?;
+        let now = clock::now();
+        self.notice_suspension(now);
+        self.receive_ready();
+        self.is_stirred |= other.is_some() || self.has_work(now);
+        // Mostly there was an advert that changes nothing.
+        if !self.is_stirred && !was_stirred {
+            self.look_after_programs(now);
+            return Ok(None);
+        }
+        let mut signal = None;
+        match other {
+            None => {}
+            Some(Wake::Report(report)) => self.report(report),
+            Some(Wake::Command(command)) => self.command(command),
+            Some(Wake::Signal(caught)) => signal = Some(caught),
+            Some(Wake::Reloaded(read)) => self.reloaded(read),
+            Some(Wake::Found(found)) => self.found(&found),
+            Some(Wake::Aside(link, Aside::Ring(on, ring))) => self.put_ring(link, on, ring),
+            Some(Wake::Aside(link, Aside::Loaded(program))) => self.loaded(link, program),
+            Some(Wake::Aside(link, Aside::Moved(moved))) => self.moved(link, moved),
+            Some(Wake::Aside(link, Aside::OwnMac(changed))) => self.own_mac_changed(link, changed),
+            Some(Wake::Aside(link, Aside::Prepared(id, number))) => self.prepared(link, id, number),
+        }
+        self.expire();
+        self.answer_changes();
+        self.supervisor.turned(clock::now());
+        Ok(signal)
+    }
+
+    /// Whether something is due, or waits for changes of the routers that have no outputs.
+    fn has_work(&self, now: Instant) -> bool {
+        self.next_due().is_some_and(|due| due <= now)
+            || self.engine.groups().has_news()
+            || !self.reload.stages.is_idle()
+            || !self.changes.is_empty()
+    }
+
+    /// Sends what has to be sent after inputs that have changed something, and does what follows from that.
+    fn send_and_settle(&mut self) {
         self.settle_groups();
         self.flush();
         if self.give_up_unsendable() {
@@ -222,28 +281,11 @@ impl Daemon {
             self.flush();
         }
         self.tell_guardian();
+        // The socket to the guardian was full: at the next turn.
+        self.is_stirred |= !self.untold.is_empty();
         self.say_status();
-        self.arm()?;
-        let other = self.wait().await?;
-        self.notice_suspension();
-        self.receive_ready();
-        let mut signal = None;
-        match other {
-            None => {}
-            Some(Wake::Report(report)) => self.report(report),
-            Some(Wake::Command(command)) => self.command(command),
-            Some(Wake::Signal(caught)) => signal = Some(caught),
-            Some(Wake::Reloaded(read)) => self.reloaded(read),
-            Some(Wake::Found(found)) => self.found(&found),
-            Some(Wake::Aside(link, Aside::Loaded(program))) => self.loaded(link, program),
-            Some(Wake::Aside(link, Aside::Moved(moved))) => self.moved(link, moved),
-            Some(Wake::Aside(link, Aside::OwnMac(changed))) => self.own_mac_changed(link, changed),
-            Some(Wake::Aside(link, Aside::Prepared(id, number))) => self.prepared(link, id, number),
-        }
-        self.expire();
-        self.answer_changes();
-        self.supervisor.turned(clock::now());
-        Ok(signal)
+        self.make_rings();
+        self.others_due = self.due_without_engine(clock::now());
     }
 
     /// Waits until a socket or the timer is ready, or something else has happened, which is returned.
@@ -288,9 +330,13 @@ impl Daemon {
         }
     }
 
-    fn arm(&mut self) -> io::Result<()> {
-        let now = clock::now();
-        let due = self.engine.deadline();
+    /// The earliest deadline.
+    fn next_due(&self) -> Option<Instant> {
+        self.engine.deadline().into_iter().chain(self.others_due).min()
+    }
+
+    /// The earliest deadline apart from those of the engine. Adverts that change nothing do not move it.
+    fn due_without_engine(&self, now: Instant) -> Option<Instant> {
         let unsent = self.links.values().filter_map(|link| link.deadline(now)).min();
         let other = [
             self.group_peers_due(),
@@ -300,46 +346,40 @@ impl Daemon {
             self.sending_due(),
             self.others.deadline(now),
         ];
-        self.alarm.arm(now, due.into_iter().chain(unsent).chain(other.into_iter().flatten()).min())
+        unsent.into_iter().chain(other.into_iter().flatten()).min()
     }
 
     fn receive_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
         for number in ready.drain(..) {
             match number {
-                GUARDIAN => {
-                    self.guardian_ready();
-                    continue;
-                }
-                TIMER => {
-                    self.alarm.fired();
-                    continue;
-                }
+                GUARDIAN => self.guardian_ready(),
+                TIMER => self.alarm.fired(),
                 // Looked at when the loop waits.
                 OTHERS => continue,
-                _ => {}
+                _ if Objects::is_number(number) => self.kernel_reports(number),
+                _ if Peers::is_number(number) => self.group_peer_ready(number),
+                _ => {
+                    let (link, source) = link::source_of(number);
+                    self.receive(link, source, TURN);
+                    continue;
+                }
             }
-            if Objects::is_number(number) {
-                self.kernel_reports(number);
-                continue;
-            }
-            if Peers::is_number(number) {
-                self.group_peer_ready(number);
-                continue;
-            }
-            let (link, place) = link::source_of(number);
-            self.receive(link, place, TURN);
+            self.is_stirred = true;
         }
         self.ready = ready;
     }
 
-    /// Handles about `most` frames of a socket, or all that have arrived.
-    fn receive(&mut self, link: LinkId, place: usize, most: usize) {
+    /// Handles about `most` frames of a source, or all that have arrived.
+    fn receive(&mut self, link: LinkId, source: usize, most: usize) {
+        if let Some(link) = self.links.get(link) {
+            link.is_ready(source);
+        }
         let all = self.take_frames(link, most, |links, inbox| {
-            links.get(link).is_some_and(|link| link.receive(place, inbox))
+            links.get(link).is_some_and(|link| link.receive(source, inbox))
         });
         if let Some(link) = self.links.get(link) {
-            link.was_read(place, all);
+            link.was_read(source, all);
         }
     }
 
@@ -354,13 +394,19 @@ impl Daemon {
         let (mut taken, mut all) = (0, false);
         while taken < most && !all && receive(&self.links, &mut inbox) {
             let now = clock::moment();
+            if !inbox.is_empty() {
+                self.burst.note(now.at);
+            }
             for frame in inbox.frames() {
                 taken += 1;
                 self.frame(now, link, frame);
             }
-            all = !inbox.is_full();
+            all = !inbox.has_more();
         }
         self.inbox = Some(inbox);
+        if !all {
+            self.burst.note_rest();
+        }
         all
     }
 
@@ -381,8 +427,9 @@ impl Daemon {
     fn expire(&mut self) {
         let now = clock::now();
         for link in self.engine.hears_before(&self.engine.due(now)) {
-            for place in 0..FAMILIES.len() {
-                self.receive(link, place, DRAIN);
+            // Reads a socket and its ring.
+            for family in 0..FAMILIES.len() {
+                self.receive(link, family, DRAIN);
             }
         }
         for id in self.engine.due(now) {
@@ -397,8 +444,9 @@ impl Daemon {
     }
 
     /// After a suspension, the state from before is not trusted.
-    fn notice_suspension(&mut self) {
-        let Some(slept) = self.suspension.end() else { return };
+    fn notice_suspension(&mut self, now: Instant) {
+        let Some(slept) = self.suspension.end(now) else { return };
+        self.is_stirred = true;
         warn!(%slept, "resumed from suspend, listening before take-over");
         for id in self.engine.routers().ids().collect::<Vec<_>>() {
             self.event(id, Event::StoodStill);

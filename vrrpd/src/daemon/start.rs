@@ -16,6 +16,7 @@ use vrrpd_engine::{Engine, Input, RouterId, Slots};
 
 use super::Daemon;
 use super::begin;
+use super::burst::Burst;
 use super::changes::Changes;
 use super::group_scripts::GroupRunners;
 use super::link::LinkIo;
@@ -135,8 +136,11 @@ impl Daemon {
             links: Slots::with_capacity(names.len()),
             group_peers: None,
             group_runners: GroupRunners::default(),
+            is_stirred: true,
+            others_due: None,
             is_performing: false,
             alarm: Alarm::new(&readiness, super::TIMER).map_err(system("timerfd"))?,
+            burst: Burst::default(),
             others_waker: readiness.waker(super::OTHERS),
             are_others_due: true,
             readiness,

@@ -1,5 +1,5 @@
-//! Closes what the kernel is slow to release: a packet socket is gone after an RCU grace period, ten milliseconds
-//! later, or hundreds under load. Other interfaces must be able to send meanwhile.
+//! Closes and makes, in other threads, what the kernel is slow with: a packet socket is gone after an RCU grace period, ten
+//! milliseconds later, or hundreds under load, and so is a ring there. Other interfaces must be able to send meanwhile.
 
 use std::thread;
 
@@ -9,8 +9,12 @@ const AT_ONCE: usize = 32;
 
 /// Drops a value in another thread, or synchronously if there can be none.
 pub fn let_go(of: impl Send + 'static) {
-    // If the thread cannot be started, its closure is dropped here.
-    drop(thread::Builder::new().name("closing".into()).stack_size(STACK).spawn(move || drop(of)));
+    aside("closing", move || drop(of));
+}
+
+/// Runs a job in another thread of this name. If there can be none, the job is dropped.
+pub fn aside(name: &str, job: impl FnOnce() + Send + 'static) {
+    drop(thread::Builder::new().name(name.into()).stack_size(STACK).spawn(job));
 }
 
 /// Drops many values in parallel, and waits until they are gone.

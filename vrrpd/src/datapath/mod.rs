@@ -42,9 +42,9 @@ use vrrpd_common::classify::{
     is_vrrp_group,
 };
 use vrrpd_common::wire::ah::AhPacket;
-use vrrpd_common::wire::ethernet;
 use vrrpd_common::wire::vrrp::group;
-use vrrpd_common::{Advert, Family, Reject, Rejection, Vrid, classify};
+use vrrpd_common::wire::{ah, ethernet, ipv4, ipv6, vrrp};
+use vrrpd_common::{Advert, Auth, Family, Reject, Rejection, Vrid, classify};
 use vrrpd_engine::RouterId;
 
 use by_slot::BySlot;
@@ -219,6 +219,21 @@ impl RouterTable {
     /// The routers of a family.
     fn of(&self, family: Family) -> impl Iterator<Item = &RouterEntry> {
         self.routers.iter().filter(move |((served, _), _)| *served == family).map(|(_, entry)| entry)
+    }
+
+    /// Number of routers of a family, and the octets of their longest advert with its headers.
+    pub fn traffic(&self, family: Family) -> (usize, usize) {
+        let octets = |entry: &RouterEntry| {
+            let (headers, address) = match family {
+                Family::Ipv4 => (ipv4::HEADER_LEN, 4),
+                Family::Ipv6 => (ipv6::HEADER_LEN, 16),
+            };
+            let ah = if entry.association.is_some() { ah::HEADER_LEN } else { 0 };
+            let addresses = entry.virtual_addresses.len() * address;
+            let octets = ethernet::HEADER_LEN + headers + ah + vrrp::HEADER_LEN + addresses + Auth::DATA_LEN;
+            octets.max(ethernet::MIN_FRAME_LEN)
+        };
+        (self.of(family).count(), self.of(family).map(octets).max().unwrap_or(0))
     }
 
     /// Whether there is a router of this family.

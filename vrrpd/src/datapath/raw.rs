@@ -1,8 +1,13 @@
-//! Adverts by packet sockets: works on every kernel, costs a wake-up for each advert.
+//! Adverts by packet sockets: works on every kernel, costs a wake-up for each advert or burst of adverts.
 //!
 //! Frames are read before the IP stack and its filters see them, so what a firewall does to protocol 112 or 51 does not
 //! matter, and each fault can be counted under its own name.
+//!
+//! A socket of an interface starts with a queue in the kernel. A [`RingPath`], which takes the kernel longer to make, is put before
+//! it: frames are then read from shared memory, and only those for which the ring has no room wait in the queue. So the ring
+//! can be small, and no more frames are lost than without one.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -14,7 +19,13 @@ use vrrpd_common::Family;
 use vrrpd_common::wire::{ethernet, ipv4, ipv6};
 
 use super::readiness::{Readiness, Source};
-use crate::sys::packet::{FilterInstruction, Inbox, PacketSocket, jump, statement};
+use crate::guardian::copies::Kept;
+use crate::sys::packet::{FilterInstruction, Inbox, PacketSocket, RingSocket, jump, statement};
+
+/// Slots of a ring for each router: adverts that arrive together leave most of it free.
+const SLOTS_PER_ROUTER: usize = 4;
+/// Limits of the number of slots, most of which have 128 octets.
+const SLOTS: std::ops::RangeInclusive<usize> = 64..=1024;
 
 /// The packets that a socket receives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +59,47 @@ impl Takes {
 #[derive(Debug)]
 pub struct RawPath {
     socket: Source<PacketSocket>,
+    before: Before,
+    order: Cell<Order>,
+    index: u32,
+    family: Family,
     takes: Takes,
+}
+
+/// What is before a socket.
+#[derive(Debug)]
+enum Before {
+    /// No ring yet.
+    Nothing,
+    /// A ring is being made.
+    Making,
+    /// There can be no ring at present.
+    Refused,
+    Ring(Kept<RingPath>),
+}
+
+/// A ring before a socket.
+#[derive(Debug)]
+pub struct RingPath(Source<RingSocket>);
+
+/// What a ring has to be like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingOrder {
+    index: u32,
+    ethertype: u16,
+    slots: usize,
+    frame: usize,
+}
+
+/// What is read next, so that frames are read in the order of their arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// The ring: nothing is in the queue.
+    Ring,
+    /// So many frames of the ring, and then the queue, whose frames arrived after these.
+    RingBeforeQueue(usize),
+    /// The queue: what is in the ring arrived after that.
+    Queue,
 }
 
 impl RawPath {
@@ -59,11 +110,9 @@ impl RawPath {
         takes: Takes,
         (readiness, number): (&Readiness, u64),
     ) -> io::Result<Self> {
-        let socket = match family {
-            Family::Ipv4 => PacketSocket::receiver(index, ethernet::TYPE_IPV4, filter_ipv4(takes))?,
-            Family::Ipv6 => PacketSocket::receiver(index, ethernet::TYPE_IPV6, filter_ipv6(takes))?,
-        };
-        Ok(Self { socket: readiness.watch(socket, number)?, takes })
+        let socket = PacketSocket::receiver(index, ethertype(family), filter(family, takes))?;
+        let socket = readiness.watch(socket, number)?;
+        Ok(Self { socket, before: Before::Nothing, order: Cell::new(Order::Queue), index, family, takes })
     }
 
     /// Whether it receives all these packets.
@@ -71,20 +120,150 @@ impl RawPath {
         self.takes.includes(wanted)
     }
 
-    /// Reads the waiting frames, as many as fit.
-    pub fn receive(&self, inbox: &mut Inbox) -> io::Result<()> {
-        self.socket.receive(inbox)
+    /// Begins to put a ring before the socket, unless that was done already. `traffic` is the number of routers and the octets of
+    /// their longest frame. Returns what is to be made; [`RawPath::put_ring`] or [`RawPath::stay_alone`] follows.
+    pub fn begin_ring(&mut self, traffic: impl FnOnce() -> (usize, usize)) -> Option<RingOrder> {
+        if !matches!(self.before, Before::Nothing) {
+            return None;
+        }
+        self.before = Before::Making;
+        let (routers, frame) = traffic();
+        let slots = (routers * SLOTS_PER_ROUTER).clamp(*SLOTS.start(), *SLOTS.end());
+        Some(RingOrder { index: self.index, ethertype: ethertype(self.family), slots, frame })
     }
 
-    /// Records whether all frames were read; if not, the socket is ready again.
-    pub fn was_read(&self, all: bool) {
-        self.socket.was_read(all);
+    /// Puts a ring before the socket, unless it has one. Returns a ring that is not used.
+    ///
+    /// # Errors
+    /// See [`PacketSocket::put_behind`].
+    pub fn put_ring(&mut self, ring: Kept<RingPath>) -> (Option<Kept<RingPath>>, io::Result<()>) {
+        if matches!(self.before, Before::Ring(_)) {
+            return (Some(ring), Ok(()));
+        }
+        match self.socket.put_behind(&ring.0, self.index, filter(self.family, self.takes)) {
+            Ok(()) => {
+                self.before = Before::Ring(ring);
+                self.order.set(Order::Queue);
+                (None, Ok(()))
+            }
+            Err(error) => (Some(ring), Err(error)),
+        }
+    }
+
+    /// There can be no ring: the socket goes on alone.
+    pub fn stay_alone(&mut self) {
+        if matches!(self.before, Before::Making) {
+            self.before = Before::Refused;
+        }
+    }
+
+    /// The interface has become usable: before Linux 6.10 there can be no ring earlier.
+    pub fn try_ring_again(&mut self) {
+        if matches!(self.before, Before::Refused) {
+            self.before = Before::Nothing;
+        }
+    }
+
+    /// The ring before the socket.
+    fn ring(&self) -> Option<&RingSocket> {
+        match &self.before {
+            Before::Ring(ring) => Some(&ring.0),
+            Before::Nothing | Before::Making | Before::Refused => None,
+        }
+    }
+
+    /// Reads some of the waiting frames.
+    pub fn receive(&self, inbox: &mut Inbox) -> io::Result<()> {
+        let Some(ring) = self.ring() else { return self.socket.receive(inbox) };
+        if self.order.get() == Order::Ring && ring.is_a_quarter_full() {
+            self.queue_has_frames();
+        }
+        match self.order.get() {
+            Order::Ring => drop(ring.receive(inbox, usize::MAX)),
+            Order::RingBeforeQueue(left) => {
+                let read = ring.receive(inbox, left);
+                inbox.expect_more();
+                self.order.set(match left.saturating_sub(read) {
+                    left if left > 0 && read > 0 => Order::RingBeforeQueue(left),
+                    _ => Order::Queue,
+                });
+            }
+            Order::Queue => {
+                self.socket.receive(inbox)?;
+                if !inbox.has_more() {
+                    inbox.expect_more();
+                    self.order.set(Order::Ring);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles that the queue may have frames.
+    pub fn queue_has_frames(&self) {
+        if let Some(ring) = self.ring()
+            && self.order.get() == Order::Ring
+        {
+            self.order.set(match ring.waiting() {
+                0 => Order::Queue,
+                waiting => Order::RingBeforeQueue(waiting),
+            });
+        }
+    }
+
+    /// Records whether all frames were read; if not, the ring or, without `of_ring`, the socket is ready again.
+    pub fn was_read(&self, of_ring: bool, all: bool) {
+        match &self.before {
+            Before::Ring(ring) if of_ring => ring.0.was_read(all),
+            Before::Ring(_) | Before::Nothing | Before::Making | Before::Refused => {
+                self.socket.was_read(all);
+            }
+        }
+    }
+}
+
+impl RingOrder {
+    /// The index of its interface.
+    pub const fn index(self) -> u32 {
+        self.index
+    }
+
+    /// Makes it; waits for all processors.
+    pub fn make(self) -> io::Result<RingSocket> {
+        RingSocket::prepare(self.index, self.ethertype, self.slots, self.frame)
+    }
+}
+
+impl RingPath {
+    /// Watches the ring under this number.
+    pub fn new(ring: RingSocket, (readiness, number): (&Readiness, u64)) -> io::Result<Self> {
+        readiness.watch(ring, number).map(Self)
+    }
+}
+
+impl AsFd for RingPath {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
 impl AsFd for RawPath {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+const fn ethertype(family: Family) -> u16 {
+    match family {
+        Family::Ipv4 => ethernet::TYPE_IPV4,
+        Family::Ipv6 => ethernet::TYPE_IPV6,
+    }
+}
+
+fn filter(family: Family, takes: Takes) -> Vec<FilterInstruction> {
+    match family {
+        Family::Ipv4 => filter_ipv4(takes),
+        Family::Ipv6 => filter_ipv6(takes),
     }
 }
 

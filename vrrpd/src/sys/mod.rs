@@ -12,6 +12,7 @@ pub mod packet;
 pub mod pass;
 pub mod pidfd;
 pub mod records;
+mod ring;
 pub mod secret;
 pub mod watch;
 pub mod wiping;

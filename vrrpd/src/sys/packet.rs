@@ -2,6 +2,9 @@
 //!
 //! A receiving socket gets one EtherType and only what its BPF filter accepts, so other traffic costs a few
 //! instructions and never wakes the daemon. A sending socket receives nothing.
+//!
+//! A [`RingSocket`] receives frames in memory shared with the kernel, and a plain receiving socket beside it those for which
+//! the ring has no room.
 
 use std::io::{self, IoSlice};
 use std::mem::{size_of, zeroed};
@@ -13,12 +16,16 @@ use libc::{
     BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, SKF_AD_IFINDEX, SKF_AD_OFF, SKF_AD_PKTTYPE,
 };
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, sendmmsg, setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, MultiHeaders, recv, sendmmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
+
+use super::ring::{InRing, Ring};
 
 /// Buffer size in octets for the frames of a thousand routers due at the same time; the kernel also counts its
 /// overhead.
 pub(crate) const BUFFER: usize = 4 << 20;
+/// The same for a queue behind a ring: the kernel uses three quarters of it.
+const QUEUE: usize = BUFFER / 3 * 4;
 /// `TC_PRIO_CONTROL`: the first band of the default qdisc.
 pub(crate) const PRIORITY: u32 = 7;
 /// Maximum number of frames in one system call.
@@ -64,38 +71,94 @@ const fn load_extra(what: i32) -> FilterInstruction {
     statement(BPF_LD | BPF_W | BPF_ABS, (SKF_AD_OFF + what).cast_unsigned())
 }
 
-/// Buffers for frames received together.
+/// Frames received together.
 #[derive(Debug)]
 pub struct Inbox {
     /// One after the other; unused pages take no memory.
     buffers: Vec<u8>,
-    lengths: Vec<usize>,
+    /// Start and length of each frame in `buffers`.
+    frames: Vec<(usize, usize)>,
+    /// More may be waiting.
+    has_more: bool,
 }
 
 impl Inbox {
-    /// Maximum number of frames received in one system call.
+    /// Maximum number of frames received together.
     const ROOM: usize = 32;
     /// Enough for an advert with 255 IPv6 addresses and all headers. A longer frame is truncated.
     const MAX_FRAME: usize = 8 << 10;
 
-    /// Whether all buffers were used, so that more frames may be waiting.
-    pub fn is_full(&self) -> bool {
-        self.lengths.len() == Self::ROOM
+    /// Whether more frames may be waiting.
+    pub const fn has_more(&self) -> bool {
+        self.has_more
+    }
+
+    /// Whether there are no frames.
+    pub const fn is_empty(&self) -> bool {
+        self.frames.is_empty()
     }
 
     /// The frames, in order of arrival.
     pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
-        self.buffers
-            .chunks(Self::MAX_FRAME)
-            .zip(&self.lengths)
-            .filter_map(|(buffer, length)| buffer.get(..*length))
+        self.frames.iter().filter_map(|(start, length)| self.buffers.get(*start..start + length))
+    }
+
+    /// Notes that more may be waiting.
+    pub const fn expect_more(&mut self) {
+        self.has_more = true;
+    }
+
+    fn clear(&mut self) {
+        self.frames.clear();
+        self.has_more = false;
+    }
+
+    /// Room for one more frame, and where it starts.
+    fn room(&mut self) -> Option<(usize, &mut [u8])> {
+        let start = self.frames.last().map_or(0, |(start, length)| start + length);
+        Some((start, self.buffers.get_mut(start..start + Self::MAX_FRAME)?))
+    }
+
+    /// Adds a frame.
+    fn add(&mut self, frame: &[u8]) {
+        if let Some((start, room)) = self.room()
+            && let Some(place) = room.get_mut(..frame.len())
+        {
+            place.copy_from_slice(frame);
+            self.frames.push((start, frame.len()));
+        }
     }
 }
 
 impl Default for Inbox {
     fn default() -> Self {
-        Self { buffers: vec![0; Self::ROOM * Self::MAX_FRAME], lengths: Vec::with_capacity(Self::ROOM) }
+        Self {
+            buffers: vec![0; Self::ROOM * Self::MAX_FRAME],
+            frames: Vec::with_capacity(Self::ROOM),
+            has_more: false,
+        }
     }
+}
+
+/// The length of a value of an option.
+fn socket_length<T>() -> io::Result<libc::socklen_t> {
+    libc::socklen_t::try_from(size_of::<T>()).map_err(|_| Errno::EINVAL.into())
+}
+
+/// Sets an option of a socket.
+pub(super) fn set_option<T: Copy>(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
+    let length = socket_length::<T>()?;
+    // SAFETY: the kernel reads as many octets of the value as is said. For options that hold pointers the caller keeps what
+    // they point to.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const *value).cast(), length) };
+    Errno::result(result)?;
+    Ok(())
 }
 
 impl PacketSocket {
@@ -107,14 +170,79 @@ impl PacketSocket {
     ) -> io::Result<Self> {
         // Created without a protocol, so that nothing arrives before it has its filter and interface.
         let socket = Self::open()?;
-        let filter: Vec<_> = of_this_interface(index).into_iter().chain(filter).collect();
-        socket.0.attach_filter(&filter)?;
-        // Beyond the system's limit, if permitted.
-        if setsockopt(&socket.0, sockopt::RcvBufForce, &BUFFER).is_err() {
-            socket.0.set_recv_buffer_size(BUFFER)?;
-        }
+        socket.filter(index, filter)?;
+        socket.set_buffer(QUEUE)?;
         socket.bind(index, ethertype)?;
         Ok(socket)
+    }
+
+    /// Sets which frames of an interface it receives.
+    fn filter(&self, index: u32, filter: impl IntoIterator<Item = FilterInstruction>) -> io::Result<()> {
+        let filter: Vec<_> = of_this_interface(index).into_iter().chain(filter).collect();
+        self.0.attach_filter(&filter)
+    }
+
+    /// Sets the size of the queue in octets, beyond the system's limit if permitted.
+    fn set_buffer(&self, octets: usize) -> io::Result<()> {
+        if setsockopt(&self.0, sockopt::RcvBufForce, &octets).is_err() {
+            self.0.set_recv_buffer_size(octets)?;
+        }
+        Ok(())
+    }
+
+    /// The fan-out group of the socket: the kernel gives each frame to one of its sockets. Without one, a new group is made.
+    fn group(&self) -> io::Result<u16> {
+        let mut group = self.group_or_none()?;
+        if group == 0 {
+            set_option(
+                &self.0,
+                libc::SOL_PACKET,
+                libc::PACKET_FANOUT,
+                &fanout(0, libc::PACKET_FANOUT_FLAG_UNIQUEID),
+            )?;
+            group = self.group_or_none()?;
+        }
+        // The lower half is its number.
+        Ok((group & 0xffff) as u16)
+    }
+
+    /// The number and mode of its group; 0: none.
+    fn group_or_none(&self) -> io::Result<u32> {
+        let mut group: u32 = 0;
+        let mut length = socket_length::<u32>()?;
+        // SAFETY: the kernel writes at most as many octets as is said to the value.
+        let result = unsafe {
+            libc::getsockopt(
+                self.0.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_FANOUT,
+                (&raw mut group).cast(),
+                &raw mut length,
+            )
+        };
+        Errno::result(result)?;
+        Ok(group)
+    }
+
+    /// Has frames go to the ring from now on, if they pass this filter, and here only while the ring has no room. A frame
+    /// goes to one of them, and none is lost meanwhile.
+    ///
+    /// # Errors
+    /// The kernel does not support it, or, before Linux 6.10, the interface is down. All frames go on to this socket then.
+    pub fn put_behind(
+        &self,
+        ring: &RingSocket,
+        index: u32,
+        filter: impl IntoIterator<Item = FilterInstruction>,
+    ) -> io::Result<()> {
+        // The first socket of a group receives all until there is a program that chooses.
+        let group = self.group()?;
+        set_option(&ring.socket.0, libc::SOL_PACKET, libc::PACKET_FANOUT, &fanout(group, 0))?;
+        ring.socket.filter(index, filter)?;
+        #[expect(clippy::cast_possible_truncation, reason = "every opcode is below 256")]
+        let mut second = [libc::sock_filter { code: (BPF_RET | BPF_K) as u16, jt: 0, jf: 0, k: 1 }];
+        let program = libc::sock_fprog { len: 1, filter: second.as_mut_ptr() };
+        set_option(&self.0, libc::SOL_PACKET, libc::PACKET_FANOUT_DATA, &program)
     }
 
     /// Sends frames on the interface `index`.
@@ -152,11 +280,10 @@ impl PacketSocket {
         self.0.bind(&address)
     }
 
-    /// Receives as many frames as are waiting and `inbox` has buffers for. If `inbox` is not full afterwards, no more
-    /// are waiting.
+    /// Receives as many frames as are waiting and `inbox` has buffers for.
     pub fn receive(&self, inbox: &mut Inbox) -> io::Result<()> {
-        let Inbox { buffers, lengths } = inbox;
-        lengths.clear();
+        inbox.clear();
+        let Inbox { buffers, frames, has_more } = inbox;
         // Without allocations: mostly there is one frame.
         // SAFETY: both are plain old data, for which zeros are valid: no buffers, no address, no control data.
         let (mut slices, mut headers): ([libc::iovec; Inbox::ROOM], [libc::mmsghdr; Inbox::ROOM]) =
@@ -181,7 +308,9 @@ impl PacketSocket {
         match Errno::result(received) {
             Ok(count) => {
                 let received = headers.iter().take(usize::try_from(count).unwrap_or(0));
-                lengths.extend(received.map(|header| header.msg_len as usize));
+                let starts = (0..).step_by(Inbox::MAX_FRAME);
+                frames.extend(starts.zip(received.map(|header| header.msg_len as usize)));
+                *has_more = frames.len() == Inbox::ROOM;
             }
             Err(Errno::EAGAIN) => {}
             Err(error) => return Err(error.into()),
@@ -201,6 +330,87 @@ impl PacketSocket {
             Err(Errno::EAGAIN | Errno::ENOBUFS) => Ok(0),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// A receiving socket whose frames are in memory shared with the kernel. It receives nothing until
+/// [`PacketSocket::put_behind`].
+#[derive(Debug)]
+pub struct RingSocket {
+    socket: PacketSocket,
+    ring: Ring,
+}
+
+impl RingSocket {
+    /// For frames of `ethertype` on the interface `index`: room for at least `count` frames of up to `length` octets. Longer
+    /// ones are queued. Waits for all processors, some ten milliseconds.
+    pub fn prepare(index: u32, ethertype: u16, count: usize, length: usize) -> io::Result<Self> {
+        let socket = PacketSocket::open()?;
+        socket.0.attach_filter(&[statement(BPF_RET | BPF_K, 0)])?;
+        socket.set_buffer(BUFFER)?;
+        let ring = Ring::of(&socket.0, count, length)?;
+        socket.bind(index, ethertype)?;
+        Ok(Self { socket, ring })
+    }
+
+    /// Whether at least a quarter of the ring is full. From three quarters on the kernel gives frames to the other socket.
+    pub fn is_a_quarter_full(&self) -> bool {
+        self.ring.is_a_quarter_full()
+    }
+
+    /// Number of frames that wait in the ring.
+    pub fn waiting(&self) -> usize {
+        self.ring.waiting()
+    }
+
+    /// Moves at most `most` frames from the ring to `inbox`, as many as are waiting and `inbox` has room for. Returns how many
+    /// slots were read.
+    pub fn receive(&self, inbox: &mut Inbox, most: usize) -> usize {
+        inbox.clear();
+        let most = most.min(Inbox::ROOM);
+        let read = (0..most).take_while(|_| {
+            let taken = self.ring.take(|frame| match frame {
+                InRing::Whole(frame) => {
+                    inbox.add(frame);
+                    false
+                }
+                InRing::Queued => true,
+                InRing::Lost => false,
+            });
+            if taken == Some(true) {
+                self.receive_queued(inbox);
+            }
+            taken.is_some()
+        });
+        let read = read.count();
+        inbox.has_more = self.ring.has_frame();
+        read
+    }
+
+    /// Reads a frame that is longer than a slot.
+    fn receive_queued(&self, inbox: &mut Inbox) {
+        let Some((start, room)) = inbox.room() else { return };
+        // Once an error is reported that happened before, such as that the interface was down.
+        let received =
+            (0..2).find_map(|_| recv(self.socket.0.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT).ok());
+        inbox.frames.extend(received.map(|length| (start, length)));
+    }
+}
+
+/// The value of the option `PACKET_FANOUT`: a program chooses the socket, and another one gets the frame if that has no room.
+const fn fanout(group: u16, flags: u32) -> u32 {
+    group as u32 | (libc::PACKET_FANOUT_CBPF | libc::PACKET_FANOUT_FLAG_ROLLOVER | flags) << 16
+}
+
+impl AsRawFd for RingSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl AsFd for RingSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -11,7 +11,7 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::packet::PacketSocket;
+use super::packet::{PacketSocket, RingSocket};
 
 /// An owner of a file descriptor.
 #[derive(Debug)]
@@ -75,6 +75,13 @@ unsafe impl Owner for Socket {
 
 // SAFETY: owns the descriptor and never replaces it.
 unsafe impl Owner for PacketSocket {
+    fn raw(&self) -> RawFd {
+        self.as_raw_fd()
+    }
+}
+
+// SAFETY: owns the descriptor and never replaces it.
+unsafe impl Owner for RingSocket {
     fn raw(&self) -> RawFd {
         self.as_raw_fd()
     }

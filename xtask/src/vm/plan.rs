@@ -60,7 +60,7 @@ const MORE_TCX: [&str; 2] = ["object", "tcx"];
 /// to the last kind, and their tests require that nothing flaps, which a machine that stalls for a Master_Down_Interval
 /// at times cannot promise. Their addresses and links are the same as without a group.
 #[cfg(test)]
-const ELSEWHERE: [&str; 28] = [
+const ELSEWHERE: [&str; 29] = [
     "footprint",
     "guards",
     "wakeups",
@@ -84,6 +84,7 @@ const ELSEWHERE: [&str; 28] = [
     "man",
     "monitor",
     "outsiders",
+    "raw",
     "script_processes",
     "scripts",
     "systemd",

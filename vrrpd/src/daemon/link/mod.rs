@@ -208,9 +208,12 @@ impl LinkIo {
     }
 
     /// Joins the group of this family again, on an interface that has become usable for it.
-    pub(super) fn rejoin(&self, family: Family) {
-        if let Some(open) = self.path.open() {
+    pub(super) fn rejoin(&mut self, family: Family) {
+        if let Some(open) = self.path.open_mut() {
             open.ports.rejoin(&self.name, family);
+            for (_, _, socket) in open.by.sockets_mut() {
+                socket.try_ring_again();
+            }
         }
     }
 
@@ -221,15 +224,22 @@ impl LinkIo {
         }
     }
 
-    /// Receives the frames of a socket, by index in [`FAMILIES`]; `false` if there are none.
-    pub(super) fn receive(&self, place: usize, inbox: &mut Inbox) -> bool {
-        self.path.open().is_some_and(|open| open.by.receive(&self.name, place, inbox))
+    /// Notes that a source is ready to be read.
+    pub(super) fn is_ready(&self, source: usize) {
+        if let Some(open) = self.path.open() {
+            open.by.is_ready(source);
+        }
     }
 
-    /// Says whether all was taken of a socket that was read, by its place in [`FAMILIES`].
-    pub(super) fn was_read(&self, place: usize, all: bool) {
+    /// Receives frames of a source; `false` if there are none.
+    pub(super) fn receive(&self, source: usize, inbox: &mut Inbox) -> bool {
+        self.path.open().is_some_and(|open| open.by.receive(&self.name, source, inbox))
+    }
+
+    /// Records whether all frames of a source were read.
+    pub(super) fn was_read(&self, source: usize, all: bool) {
         if let Some(open) = self.path.open() {
-            open.by.was_read(place, all);
+            open.by.was_read(source, all);
         }
     }
 

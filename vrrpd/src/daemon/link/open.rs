@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use vrrpd_common::abi::slot;
 use vrrpd_common::{Family, Vrid};
 use vrrpd_engine::LinkId;
@@ -15,11 +15,13 @@ use crate::config::Datapath;
 use crate::datapath::closing;
 use crate::datapath::loaded::{Loaded, Site};
 use crate::datapath::own_mac::OwnMacChange;
+use crate::datapath::raw::RingOrder;
 use crate::datapath::readiness::Readiness;
 use crate::datapath::refusal::Refusal;
 use crate::datapath::tier::Tier;
 use crate::datapath::xdp::XdpPath;
 use crate::interface::Interface;
+use crate::sys::packet::RingSocket;
 use crate::transmit::Transmitter;
 
 /// A program that is not in use yet.
@@ -213,6 +215,37 @@ impl LinkIo {
         match &mut open.by {
             By::Raw(..) => Ok(None),
             By::Kernel(kernel) => Ok(kernel.program.admit(slot(family, vrid)).err()),
+        }
+    }
+
+    /// Begins to put rings before sockets that were opened. Returns what is to be made, each with its family by index in
+    /// [`FAMILIES`].
+    pub(in crate::daemon) fn begin_rings(&mut self) -> impl Iterator<Item = (usize, RingOrder)> {
+        let Self { path, table, .. } = self;
+        let sockets = path.open_mut().into_iter().flat_map(|open| open.by.sockets_mut());
+        sockets.filter_map(|(place, family, socket)| {
+            socket.begin_ring(|| table.traffic(family)).map(|order| (place, order))
+        })
+    }
+
+    /// Puts a ring before the socket of a family on the interface with this index. Without one, the socket goes on alone.
+    pub(in crate::daemon) fn put_ring(
+        &mut self,
+        id: LinkId,
+        (index, family): (u32, usize),
+        ring: io::Result<RingSocket>,
+        readiness: &Readiness,
+    ) {
+        let Self { path, table, keeper, name: interface, .. } = self;
+        let Some(open) = path.open_mut().filter(|open| open.index == index) else {
+            return closing::let_go(ring);
+        };
+        let opener = Opener { id, index, table, keeper, readiness };
+        if let Err(error) = ring.and_then(|ring| open.by.put_ring(family, ring, &opener)) {
+            debug!(%interface, %error, "no receive ring");
+            if let Some(socket) = open.by.socket_mut(family) {
+                socket.stay_alone();
+            }
         }
     }
 

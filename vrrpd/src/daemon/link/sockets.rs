@@ -14,20 +14,20 @@ use crate::datapath::RouterTable;
 use crate::datapath::closing;
 use crate::datapath::loaded::Loaded;
 use crate::datapath::membership::Membership;
-use crate::datapath::raw::{RawPath, Takes};
+use crate::datapath::raw::{RawPath, RingPath, Takes};
 use crate::datapath::readiness::Readiness;
 use crate::datapath::xdp::XdpPath;
 use crate::guardian::copies::{Keeper, Kept};
-use crate::sys::packet::Inbox;
+use crate::sys::packet::{Inbox, RingSocket};
 use crate::transmit::Transmitter;
 
 /// The families, in the order of their sockets.
 pub(in crate::daemon) const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
-/// What can be read: a socket for each family.
-const SOURCES: usize = FAMILIES.len();
+/// What can be read: a socket for each family, and a ring for each.
+const SOURCES: usize = 2 * FAMILIES.len();
 /// In the number of a source, so many bits are for the source, then the place of its interface, then its generation. The highest
 /// bit is free: group peers and objects in the kernel have numbers with that bit.
-const SOURCE_BITS: u32 = 1;
+const SOURCE_BITS: u32 = 2;
 const GENERATION_SHIFT: u32 = 30;
 const _: () = assert!(SOURCES <= 1 << SOURCE_BITS);
 
@@ -45,6 +45,16 @@ pub(in crate::daemon) fn source_of(token: u64) -> (LinkId, usize) {
     let place = u32::try_from(bits(SOURCE_BITS, GENERATION_SHIFT)).unwrap_or(u32::MAX);
     let generation = u32::try_from(token >> GENERATION_SHIFT).unwrap_or(u32::MAX);
     (LinkId::new(place, generation), usize::try_from(bits(0, SOURCE_BITS)).unwrap_or(usize::MAX))
+}
+
+/// The source that is the ring of a family, by index in [`FAMILIES`]; the family itself is that of its socket.
+const fn ring_of(family: usize) -> usize {
+    FAMILIES.len() + family
+}
+
+/// The index in [`FAMILIES`] of a source, and whether it is a ring.
+const fn family_of(source: usize) -> (usize, bool) {
+    (source % FAMILIES.len(), source >= FAMILIES.len())
 }
 
 /// A socket for each of [`FAMILIES`] that receives adverts.
@@ -178,25 +188,73 @@ impl Ports {
 }
 
 impl By {
-    /// The socket of a family, by index in [`FAMILIES`].
-    fn socket(&self, place: usize) -> Option<&RawPath> {
-        let receivers = match self {
+    /// The sockets of the families.
+    const fn receivers(&self) -> &Receivers {
+        match self {
             Self::Raw(receivers, _) => receivers,
             Self::Kernel(kernel) => &kernel.beside,
-        };
-        receivers.get(place).and_then(Option::as_deref)
-    }
-
-    /// Says whether all was taken of a socket that was read, by its place in [`FAMILIES`].
-    pub(super) fn was_read(&self, place: usize, all: bool) {
-        if let Some(socket) = self.socket(place) {
-            socket.was_read(all);
         }
     }
 
-    /// Receives the frames of a socket, by index in [`FAMILIES`]; `false` if there are none.
-    pub(super) fn receive(&self, interface: &str, place: usize, inbox: &mut Inbox) -> bool {
-        let Some(socket) = self.socket(place) else { return false };
+    /// The socket of a family, by index in [`FAMILIES`].
+    pub(super) fn socket(&self, family: usize) -> Option<&RawPath> {
+        self.receivers().get(family).and_then(Option::as_deref)
+    }
+
+    /// The open sockets, each with its family and the index of that in [`FAMILIES`].
+    pub(super) fn sockets_mut(&mut self) -> impl Iterator<Item = (usize, Family, &mut RawPath)> {
+        let receivers = match self {
+            Self::Raw(receivers, _) => receivers,
+            Self::Kernel(kernel) => &mut kernel.beside,
+        };
+        let all = FAMILIES.into_iter().zip(receivers).enumerate();
+        all.filter_map(|(place, (family, socket))| Some((place, family, &mut **socket.as_mut()?)))
+    }
+
+    /// The socket of a family, mutable.
+    pub(super) fn socket_mut(&mut self, family: usize) -> Option<&mut RawPath> {
+        self.sockets_mut().find_map(|(place, _, socket)| (place == family).then_some(socket))
+    }
+
+    /// Puts a ring before the socket of a family, by index in [`FAMILIES`], if there is one.
+    ///
+    /// # Errors
+    /// It cannot be watched, or the kernel does not support it.
+    pub(super) fn put_ring(
+        &mut self,
+        family: usize,
+        ring: RingSocket,
+        opener: &Opener<'_>,
+    ) -> io::Result<()> {
+        let ring = RingPath::new(ring, (opener.readiness, token(opener.id, ring_of(family))))?;
+        let ring = opener.keeper.keep(ring);
+        let (unused, result) = match self.socket_mut(family) {
+            Some(socket) => socket.put_ring(ring),
+            None => (Some(ring), Ok(())),
+        };
+        unused.into_iter().for_each(closing::let_go);
+        result
+    }
+
+    /// Records whether all frames of a source were read.
+    pub(super) fn was_read(&self, source: usize, all: bool) {
+        let (family, is_ring) = family_of(source);
+        if let Some(socket) = self.socket(family) {
+            socket.was_read(is_ring, all);
+        }
+    }
+
+    /// Notes what a source that is ready means for the order of reading.
+    pub(super) fn is_ready(&self, source: usize) {
+        let (family, is_ring) = family_of(source);
+        if !is_ring && let Some(socket) = self.socket(family) {
+            socket.queue_has_frames();
+        }
+    }
+
+    /// Receives frames of the family of a source; `false` if there are none.
+    pub(super) fn receive(&self, interface: &str, source: usize, inbox: &mut Inbox) -> bool {
+        let Some(socket) = self.socket(family_of(source).0) else { return false };
         let mut received = socket.receive(inbox);
         // The kernel reports once that the interface was down, before it returns later frames. A notification reports
         // that as well.
