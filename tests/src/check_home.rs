@@ -29,7 +29,9 @@ impl CheckHome {
     #[expect(clippy::new_without_default, reason = "it makes a directory")]
     pub fn new() -> Self {
         let home = Self(tempfile::Builder::new().prefix("trk").tempdir().expect("a directory can be made"));
-        fs::copy("/bin/sleep", home.program()).expect("there is a sleep");
+        // By another process: a child of another test would inherit the open file, which cannot be executed then.
+        let copied = Command::new("cp").arg("/bin/sleep").arg(home.program()).status();
+        assert!(copied.is_ok_and(|status| status.success()), "there is a sleep");
         home
     }
 

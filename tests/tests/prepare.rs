@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Capture, Lab, ScriptLog, Vrrpd, is_alive, wait_until};
+use vrrpd_lab::{Capture, Lab, ScriptLog, Vrrpd, is_alive, stretched, wait_until};
 
 /// A script that says with its own process number that it runs, and goes on for a while.
 fn preparation(home: &Path, seconds: &str) -> (String, impl Fn() -> Vec<i32> + use<>) {
@@ -80,7 +80,10 @@ fn router_becomes_master_without_the_script_that_takes_too_long() {
     let [a] = lab.hosts();
     let home = tempfile::tempdir().expect("a temporary directory can be made");
     let (script, pids) = preparation(home.path(), "1000");
-    let router = Vrrpd::on(&a).config(&prepared_by(&script, "prepare-timeout = \"200ms\"\n")).start();
+    // Longer than it takes to start the script.
+    let timeout = stretched(Duration::from_millis(300)).as_millis();
+    let text = prepared_by(&script, &format!("prepare-timeout = \"{timeout}ms\"\n"));
+    let router = Vrrpd::on(&a).config(&text).start();
     router.wait_state("master", SOON);
     router.wait_log(SOON, "script timed out");
     wait_until(SOON, "script and child are gone", || !pids().into_iter().any(is_alive));
