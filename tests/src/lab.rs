@@ -168,6 +168,21 @@ fn port(host: &Host, interface: &str) -> String {
 }
 
 impl Host {
+    /// A machine of no laboratory: its `eth0` is this network card of the machine that runs the tests, to which it returns
+    /// at the end.
+    pub fn with_card(name: &str, card: &str, address: &str) -> Self {
+        let namespace = Namespace::new(name);
+        namespace.sysctl("ipv6/conf/default/accept_dad", "0");
+        namespace.sysctl("ipv6/conf/all/accept_dad", "0");
+        let mut command = Command::new(needs::IP.require());
+        command.args(["link", "set", card, "netns", &namespace.path(), "name", "eth0"]);
+        let moved = command.status().expect("`ip` can be run");
+        assert!(moved.success(), "{card} cannot be moved to another namespace");
+        let host = Self(Arc::new(namespace));
+        host.set_up("eth0", address);
+        host
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         self.0.name()

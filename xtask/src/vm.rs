@@ -1,8 +1,9 @@
 //! Runs tests as root on other kernels, each in a virtual machine emulated by QEMU, which needs no hardware support.
 //!
 //! [`plan`] selects the tests of each kernel; [`kernel`] downloads kernels; [`guest`] creates a machine's file system;
-//! [`machine`] runs it. The guest runs `vm/init.sh`.
+//! [`cards`] are its network cards; [`machine`] runs it. The guest runs `vm/init.sh`.
 
+mod cards;
 mod guest;
 mod initramfs;
 mod kernel;
@@ -90,6 +91,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let machines: Result<VecDeque<_>> = kernels
         .into_iter()
         .zip(jobs)
+        .filter(|(_, jobs)| !jobs.is_empty())
         .map(|(series, jobs)| Machine::prepare(series, jobs, &programs, &cache))
         .collect();
     let machines = Mutex::new(machines?);
@@ -123,7 +125,7 @@ impl Machine {
     fn prepare(series: Series, jobs: Vec<Job>, programs: &Programs, cache: &Path) -> Result<Self> {
         let kernel = series.kernel(cache)?;
         let machine = Self { series, image: kernel.image()?, jobs, cache: cache.to_owned() };
-        programs.write(&kernel, &machine.jobs, &machine.file("cpio"))?;
+        programs.write(&kernel, series.cards(), &machine.jobs, &machine.file("cpio"))?;
         Ok(machine)
     }
 
@@ -159,7 +161,8 @@ impl Machine {
     /// Runs its jobs from `first` on, and stores the exit code of each.
     fn run_from(&self, first: usize, limit: Duration, results: &mut [Option<i32>]) -> Result<End> {
         let name = self.series.name();
-        machine::run(&self.image, &self.file("cpio"), &self.file("log"), first, limit, |line| {
+        let (cpio, log) = (self.file("cpio"), self.file("log"));
+        machine::run(&self.image, &cpio, &log, self.series.cards(), first, limit, |line| {
             println!("{name} | {line}");
             if let Some((job, code)) = result(line)
                 && let Some(slot) = results.get_mut(job)

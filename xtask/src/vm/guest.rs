@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use vrrpd_lab::needs::{self, Program};
 
+use super::cards::{self, Card};
 use super::initramfs::Initramfs;
 use super::kernel::Kernel;
 use super::plan::Job;
@@ -79,8 +80,8 @@ impl Programs {
         Ok(Self { files })
     }
 
-    /// Writes the file system of a guest that runs these jobs on this kernel.
-    pub(super) fn write(&self, kernel: &Kernel, jobs: &[Job], to: &Path) -> Result<()> {
+    /// Writes the file system of a guest with these cards that runs these jobs on this kernel.
+    pub(super) fn write(&self, kernel: &Kernel, cards: &[Card], jobs: &[Job], to: &Path) -> Result<()> {
         let mut archive = Initramfs::new(BufWriter::new(File::create(to)?));
         for directory in ["dev", "proc", "sys", "tmp"] {
             archive.directory(directory)?;
@@ -92,7 +93,9 @@ impl Programs {
             let content = fs::read(file).with_context(|| file.display().to_string())?;
             archive.file(path, &content)?;
         }
-        let modules = kernel.modules(&MODULES)?;
+        // Cards need no other interfaces than those on them.
+        let wanted = if cards.is_empty() { MODULES.to_vec() } else { cards::modules(cards) };
+        let modules = kernel.modules(&wanted)?;
         for (name, content) in &modules {
             archive.file(&format!("vm/modules/{name}.ko"), content)?;
         }

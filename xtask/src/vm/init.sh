@@ -13,6 +13,8 @@ exec >/dev/ttyS1 2>&1 </dev/null
 while read -r module; do
     insmod "/vm/modules/$module.ko" || echo "module $module cannot be loaded"
 done </vm/modules/order
+# What tests write there are commands for QEMU; its answers must not come back to it.
+[ -c /dev/ttyS2 ] && stty -F /dev/ttyS2 raw -echo 2>/dev/null
 ip link set lo up
 echo "vm: kernel $(uname -r), up $(cut -d ' ' -f 1 /proc/uptime) s"
 job=0

@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
+use super::cards::{self, Card};
 use crate::apt::Apt;
 
 /// A series of stable kernels.
@@ -19,6 +20,9 @@ pub(super) enum Series {
     V6_1,
     #[value(name = "6.12")]
     V6_12,
+    /// With the drivers of network cards, which the variant for virtual machines does not have.
+    #[value(name = "6.12-cards")]
+    Cards,
 }
 
 /// The files of a kernel.
@@ -32,13 +36,30 @@ pub(super) struct Kernel {
 
 impl Series {
     /// The ones with the most tests first.
-    pub(super) const ALL: [Self; 3] = [Self::V6_12, Self::V6_1, Self::V5_10];
+    pub(super) const ALL: [Self; 4] = [Self::V6_12, Self::V6_1, Self::Cards, Self::V5_10];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::V5_10 => "5.10",
             Self::V6_1 => "6.1",
             Self::V6_12 => "6.12",
+            Self::Cards => "6.12-cards",
+        }
+    }
+
+    const fn version(self) -> &'static str {
+        match self {
+            Self::V5_10 => "5.10",
+            Self::V6_1 => "6.1",
+            Self::V6_12 | Self::Cards => "6.12",
+        }
+    }
+
+    /// The network cards of its machine.
+    pub(super) const fn cards(self) -> &'static [Card] {
+        match self {
+            Self::V5_10 | Self::V6_1 | Self::V6_12 => &[],
+            Self::Cards => &cards::ALL,
         }
     }
 
@@ -49,7 +70,7 @@ impl Series {
 
     /// Whether it has tcx (Linux 6.6).
     pub(super) const fn has_tcx(self) -> bool {
-        matches!(self, Self::V6_12)
+        matches!(self, Self::V6_12 | Self::Cards)
     }
 
     /// The Debian suite with this kernel, which keeps it for longest.
@@ -57,14 +78,22 @@ impl Series {
         match self {
             Self::V5_10 => "bullseye-security",
             Self::V6_1 => "bookworm-security",
-            Self::V6_12 => "trixie-security",
+            Self::V6_12 | Self::Cards => "trixie-security",
         }
     }
 
-    /// Whether a package is a kernel of this series, in the variant for virtual machines, the smallest one.
+    /// Whether a package is a kernel of this series, in the variant for virtual machines, the smallest one, unless drivers are
+    /// needed.
     fn is_package(self, package: &str) -> bool {
-        let version = package.strip_prefix("linux-image-").and_then(|rest| rest.strip_prefix(self.name()));
-        version.is_some_and(|rest| rest.starts_with(['.', '-']) && rest.ends_with("-cloud-amd64"))
+        let version = package.strip_prefix("linux-image-").and_then(|rest| rest.strip_prefix(self.version()));
+        let variant = match self {
+            Self::V5_10 | Self::V6_1 | Self::V6_12 => "cloud-amd64",
+            Self::Cards => "amd64",
+        };
+        // "6.1.0-56-cloud-amd64", "6.12.117+deb12-amd64"
+        version.and_then(|rest| rest.strip_suffix(variant)?.strip_suffix('-')).is_some_and(|rest| {
+            rest.starts_with(['.', '-']) && rest.ends_with(|last: char| last.is_ascii_digit())
+        })
     }
 
     /// The newest kernel of this series, downloaded to `cache` unless an earlier run did.
@@ -80,7 +109,7 @@ impl Series {
     fn download(self, cache: &Path) -> Result<String> {
         let suite = self.suite();
         let apt = Apt::of_security(suite, &cache.join("apt").join(suite))?;
-        let names = apt.names(&format!("linux-image-{}", self.name()))?;
+        let names = apt.names(&format!("linux-image-{}", self.version()))?;
         let name = newest(names.into_iter().filter(|name| self.is_package(name)))
             .with_context(|| format!("{suite} of Debian has no kernel {}", self.name()))?;
         println!("vm-test: downloading {name}");
@@ -197,6 +226,9 @@ mod tests {
             "6.1.0-57-cloud-amd64-dbg",
             "6.1.0-58-amd64",
             "6.12.117+deb12-cloud-amd64",
+            "6.12.117+deb12-rt-amd64",
+            "6.12.116+deb12-amd64",
+            "6.12.118+deb12-amd64-unsigned",
             "6.1.0-12-cloud-amd64",
         ];
         let of_line = |series: Series| {
@@ -204,6 +236,7 @@ mod tests {
         };
         assert_eq!(of_line(Series::V6_1), Some(package("6.1.0-56-cloud-amd64")));
         assert_eq!(of_line(Series::V6_12), Some(package("6.12.117+deb12-cloud-amd64")));
+        assert_eq!(of_line(Series::Cards), Some(package("6.12.116+deb12-amd64")));
         assert_eq!(of_line(Series::V5_10), None);
     }
 

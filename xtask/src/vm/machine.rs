@@ -9,6 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use vrrpd_lab::needs::Program;
 
+use super::cards::{self, Card};
+
 pub(super) const QEMU: Program = Program { name: "qemu-system-x86_64", package: "qemu-system-x86" };
 
 /// Number of processors of the guest; more than one, to test races between them.
@@ -42,6 +44,7 @@ pub(super) fn run(
     image: &Path,
     initramfs: &Path,
     console: &Path,
+    cards: &[Card],
     first: usize,
     limit: Duration,
     mut line: impl FnMut(&str),
@@ -57,6 +60,13 @@ pub(super) fn run(
     command.arg("-kernel").arg(image).arg("-initrd").arg(initramfs);
     command.args(["-append", &format!("{COMMAND_LINE} FIRST_JOB={first}")]);
     command.arg("-serial").arg(format!("file:{}", console.display())).args(["-serial", "stdio"]);
+    if !cards.is_empty() {
+        command.args(cards::options(cards)?);
+        // The path of the monitor's socket must be short.
+        let directory = console.with_extension("d");
+        fs::create_dir_all(&directory)?;
+        command.current_dir(directory);
+    }
     let errors = console.with_extension("errors");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&errors)?);
     let mut child = command.spawn().context("timeout (coreutils) cannot be run")?;

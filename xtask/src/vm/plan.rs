@@ -27,6 +27,12 @@ const TCX: [&str; 1] = ["libxdp"];
 /// On kernels without tcx.
 const WITHOUT_TCX: [&str; 1] = ["without_tcx"];
 
+/// On the kernel with drivers of network cards, and on no other.
+const CARDS: [&str; 1] = ["cards"];
+/// Its data paths. The test of VLANs is about classifiers.
+const OF_CARDS: [(Datapath, &[&str]); 3] =
+    [(Datapath::Native, &["--skip", "vlan"]), (Datapath::Tcx, &[]), (Datapath::Generic, &["--skip", "vlan"])];
+
 /// With `--all`: also these with raw sockets,
 const MORE_RAW: [&str; 14] = [
     "ah",
@@ -116,6 +122,9 @@ pub(super) struct Job {
 impl Choice {
     /// The jobs on a kernel, in order.
     pub(super) fn jobs(&self, series: Series) -> Vec<Job> {
+        if series == Series::Cards {
+            return self.jobs_of_cards();
+        }
         // A file given by name need not be in the selection.
         let all = self.all || !self.tests.is_empty();
         let more = |files: &'static [&'static str]| if all { files } else { &[] };
@@ -141,6 +150,17 @@ impl Choice {
         }
         let jobs = runs.into_iter().flat_map(|(datapath, files)| {
             files.into_iter().map(move |test| Job { datapath, test, arguments: self.arguments.clone() })
+        });
+        jobs.filter(|job| self.wants(job)).collect()
+    }
+
+    fn jobs_of_cards(&self) -> Vec<Job> {
+        // Generic XDP does not depend on the driver.
+        let paths = OF_CARDS.into_iter().filter(|(path, _)| self.all || *path != Datapath::Generic);
+        let jobs = paths.flat_map(|(datapath, arguments)| {
+            let own = arguments.iter().map(|argument| (*argument).to_owned());
+            let arguments: Vec<_> = own.chain(self.arguments.iter().cloned()).collect();
+            CARDS.into_iter().map(move |test| Job { datapath, test, arguments: arguments.clone() })
         });
         jobs.filter(|job| self.wants(job)).collect()
     }
@@ -184,6 +204,7 @@ mod tests {
             &WITHOUT_XDP,
             &TCX,
             &WITHOUT_TCX,
+            &CARDS,
             &MORE_WITH_TCX,
             &MORE_TCX,
             &MORE_RAW,
