@@ -118,6 +118,8 @@ impl Daemon {
             None
         });
         self.take_last_records(link_id, kernel.as_deref());
+        // The sockets need rings, and the program is to be taken off.
+        self.is_stirred = true;
         self.retired.extend(kernel.map(|kernel| (link_id, kernel.retire())));
     }
 

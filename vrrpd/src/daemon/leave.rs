@@ -105,8 +105,6 @@ impl Daemon {
             let now = clock::now();
             match patience.go_on(now, &self.engine, false) {
                 Wait::Until(at) => {
-                    // The turn before may have been given up.
-                    self.is_stirred = true;
                     let report =
                         tokio::time::timeout(at.saturating_since(now).into(), self.reports.recv()).await;
                     match report {

@@ -179,7 +179,7 @@ enum Wake {
 struct Moved {
     /// The hook that it was at.
     tier: Tier,
-    /// The program; `None` if the thread could not be started.
+    /// The program; `None` if the move could not begin.
     kernel: Option<Box<XdpPath>>,
     result: Result<(), Refusal>,
 }

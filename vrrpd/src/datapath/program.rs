@@ -84,7 +84,7 @@ fn try_load(kind: Kind, places: u32) -> Result<Ebpf, Refusal> {
 
 /// Adds to a reason that the kernel is too old for the program, if it is: the kernel itself does not say so.
 fn explained(why: Refusal, kind: Kind) -> Refusal {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = release();
     let (first, needs) = match kind {
         Kind::Xdp => TIMERS,
         Kind::Classifier => TCX,
@@ -100,6 +100,16 @@ fn explained(why: Refusal, kind: Kind) -> Refusal {
 const TIMERS: ((u32, u32), &str) = ((5, 15), "Linux 5.15 for its timers");
 /// The first release with links of classifiers.
 const TCX: ((u32, u32), &str) = ((6, 6), "Linux 6.6 for tcx");
+
+/// Whether the running kernel is older than a release.
+pub(super) fn kernel_is_before(first: (u32, u32)) -> bool {
+    is_before(&release(), first)
+}
+
+/// The release of the running kernel.
+fn release() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default()
+}
 
 /// Whether a kernel of this release is older than the first of others.
 fn is_before(release: &str, first: (u32, u32)) -> bool {

@@ -5,7 +5,7 @@
 //!
 //! A socket of an interface starts with a queue in the kernel. A [`RingPath`], which takes the kernel longer to make, is put before
 //! it: frames are then read from shared memory, and only those for which the ring has no room wait in the queue. So the ring
-//! can be small, and no more frames are lost than without one.
+//! can be small.
 
 use std::cell::Cell;
 use std::io;
@@ -18,10 +18,13 @@ use libc::{
 use vrrpd_common::Family;
 use vrrpd_common::wire::{ethernet, ipv4, ipv6};
 
+use super::program;
 use super::readiness::{Readiness, Source};
 use crate::guardian::copies::Kept;
 use crate::sys::packet::{FilterInstruction, Inbox, PacketSocket, RingSocket, jump, statement};
 
+/// The first release in which a fan-out group takes no lock for each packet of the interface, which matters to a router.
+const GROUPS_WITHOUT_LOCK: (u32, u32) = (5, 3);
 /// Slots of a ring for each router: adverts that arrive together leave most of it free.
 const SLOTS_PER_ROUTER: usize = 4;
 /// Limits of the number of slots, most of which have 128 octets.
@@ -124,6 +127,10 @@ impl RawPath {
     /// their longest frame. Returns what is to be made; [`RawPath::put_ring`] or [`RawPath::stay_alone`] follows.
     pub fn begin_ring(&mut self, traffic: impl FnOnce() -> (usize, usize)) -> Option<RingOrder> {
         if !matches!(self.before, Before::Nothing) {
+            return None;
+        }
+        if program::kernel_is_before(GROUPS_WITHOUT_LOCK) {
+            self.before = Before::Refused;
             return None;
         }
         self.before = Before::Making;

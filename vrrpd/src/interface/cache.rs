@@ -133,6 +133,10 @@ impl InterfaceCache {
                 }
             }
         }
+        for ((index, address), is_there) in &mut self.added {
+            let is_it = |there: &InterfaceAddress| there.address == *address;
+            *is_there &= self.interfaces.get(index).is_some_and(|there| there.addresses.iter().any(is_it));
+        }
         gone.append(&mut lost);
         gone
     }
@@ -144,10 +148,15 @@ impl InterfaceCache {
         }
     }
 
-    /// Notes an address that we have added.
+    /// Notes an address that we add. [`Self::address_refused`] follows if the kernel does not.
     pub(super) fn address_added(&mut self, index: u32, address: IpAddr) {
         self.added.retain(|(index, _), _| self.interfaces.contains_key(index));
         self.added.insert((index, address), true);
+    }
+
+    /// Notes that an address was not added.
+    pub(super) fn address_refused(&mut self, index: u32, address: IpAddr) {
+        self.added.remove(&(index, address));
     }
 
     /// Whether an address that we have added was removed since, and is there now without our mark: another program has

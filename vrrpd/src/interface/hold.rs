@@ -93,13 +93,12 @@ async fn take(
                 continue;
             }
             Resource::Address(PlacedAddress { on, address, route, options }) => {
-                let message = address::add(on.number(outcome.link), &address, route, &options);
+                let index = on.number(outcome.link);
+                let message = address::add(index, &address, route, &options);
                 let answer = ask(handle, message, Manner::Create);
-                answers.push((
-                    outcome.results.len(),
-                    Some((on.number(outcome.link), address.address)),
-                    answer,
-                ));
+                // Before the answer, behind which there may be a notification of its removal already.
+                cache.borrow_mut().address_added(index, address.address);
+                answers.push((outcome.results.len(), Some((index, address.address)), answer));
                 // Placeholder until the answer arrives.
                 Ok(())
             }
@@ -123,8 +122,8 @@ async fn take(
     }
     for (place, added, answer) in answers {
         let result = answer.await.map_err(|error| system_error(&error));
-        if let (Ok(()), Some((index, address))) = (&result, added) {
-            cache.borrow_mut().address_added(index, address);
+        if let (Err(_), Some((index, address))) = (&result, added) {
+            cache.borrow_mut().address_refused(index, address);
         }
         if let Some(known) = outcome.results.get_mut(place) {
             *known = result;

@@ -257,7 +257,11 @@ impl Worker {
                         if self.routing.is_none() && request.order.takes_routing() {
                             self.follow_routing();
                         }
-                        let reports = self.notified_by_now().await;
+                        // An address that others have taken away and added again meanwhile is not removed.
+                        let reports = match request.order {
+                            Order::Release(_) => self.notified_by_now().await,
+                            Order::Take { .. } | Order::Prepare(_) | Order::Discard(_) => Vec::new(),
+                        };
                         let (handle, cache) = (self.handle.clone(), Rc::clone(&self.cache));
                         let claimed = Rc::clone(&self.claimed);
                         let filters = Rc::clone(&self.filters);
@@ -312,11 +316,12 @@ impl Worker {
         reports
     }
 
-    /// The reports of what has changed by now. A request is executed after that, so that it does not remove an address that
-    /// others have taken away and added again while the process did not run.
+    /// The reports of what has changed by now, also while the process did not run.
     async fn notified_by_now(&mut self) -> Vec<Report> {
-        // Messages in the socket reach this task by another one.
-        tokio::task::yield_now().await;
+        // The first time the runtime looks at the socket, the second time the task that reads it has its turn.
+        for _ in 0..2 {
+            tokio::task::yield_now().await;
+        }
         let mut reports = Vec::new();
         for _ in 0..MOST_BEFORE_REQUEST {
             let Some(Some(message)) = self.notifications.next().now_or_never() else { break };

@@ -249,8 +249,8 @@ impl LinkIo {
         }
     }
 
-    /// Gives up the program, since the kernel refuses commands, or may receive foreign adverts. Returns it: it is
-    /// detached, with its last record, when dropped. The caller carries its counters over.
+    /// Gives up the program, since the kernel refuses commands, or may receive foreign adverts. Returns it:
+    /// the caller carries its counters over and retires it.
     pub(in crate::daemon) fn fall_back(
         &mut self,
         id: LinkId,
