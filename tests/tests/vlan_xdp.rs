@@ -1,5 +1,6 @@
 //! XDP and VLANs: a VLAN interface has a classifier, or generic XDP, after the tag was removed.
 
+use vrrpd_lab::needs::kernel_is_at_least;
 use vrrpd_lab::usual::{INTERVAL, SOON, assert_on_time};
 use vrrpd_lab::{Capture, Datapath, Lab, Vrrpd, timers, wait_until};
 
@@ -11,8 +12,8 @@ fn assert_has_a_classifier_else(router: &Vrrpd, otherwise: &str, no_xdp: &str) {
     let state = router.state();
     let reason = state["datapath_reason"].as_str().expect("it is not the best one");
     assert!(reason.contains(no_xdp), "{reason}");
-    let without_tcx = reason.contains("tcx: this kernel does not have it");
-    assert_eq!(state["datapath"], if without_tcx { otherwise } else { "tcx" }, "{reason}");
+    let wanted = if kernel_is_at_least((6, 6)) { "tcx" } else { otherwise };
+    assert_eq!(state["datapath"], wanted, "{reason}");
 }
 
 #[test]
