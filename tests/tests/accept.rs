@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use vrrpd_lab::needs::kernel_is_at_least;
 use vrrpd_lab::usual::{CIDR, SOON};
-use vrrpd_lab::{Host, Lab, Vrrpd, wait_until};
+use vrrpd_lab::{Host, Lab, Vrrpd, is_alive, wait_until};
 
 const VIP: &str = "10.0.0.100";
 const VIP6: &str = "2001:db8::9";
@@ -151,8 +151,11 @@ fn packets_are_dropped_by_the_present_configuration_and_accepted_once_the_router
     is_gone("nothing is left by SIGTERM");
     let killed = start();
     killed.wait_state("master", SOON);
+    let guardian = killed.guardian().expect("it has one");
     killed.kill_daemon();
     wait_until(SOON, "the guardian gives it back", || !a.has_address("eth0", CIDR));
+    // Before that it might take off an address that another program adds, on kernels without marks.
+    wait_until(SOON, "the guardian has ended", || !is_alive(guardian));
     is_gone("nothing is left by the guardian");
     let killed = start();
     killed.wait_state("master", SOON);

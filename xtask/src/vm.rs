@@ -41,7 +41,8 @@ pub(crate) struct Options {
     #[arg(long = "kernel", value_name = "SERIES")]
     kernels: Vec<Series>,
 
-    /// Run every test suitable for other kernels, instead of the selection of continuous integration
+    /// Run every test suitable for other kernels, and those of network cards, instead of the selection of continuous
+    /// integration
     #[arg(long)]
     all: bool,
 
@@ -73,10 +74,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         datapaths: options.datapaths.clone(),
         arguments: options.arguments.clone(),
     };
-    let kernels: Vec<_> = Series::ALL
-        .into_iter()
-        .filter(|one| options.kernels.is_empty() || options.kernels.contains(one))
-        .collect();
+    let is_wanted = |series: &Series| match options.kernels.as_slice() {
+        [] => *series != Series::Cards || options.all || !options.tests.is_empty(),
+        chosen => chosen.contains(series),
+    };
+    let kernels: Vec<_> = Series::ALL.into_iter().filter(is_wanted).collect();
     let jobs: Vec<_> = kernels.iter().map(|kernel| choice.jobs(*kernel)).collect();
     let names: BTreeSet<_> = jobs.iter().flatten().map(|job| job.test).collect();
     for test in &choice.tests {
