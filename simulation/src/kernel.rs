@@ -55,7 +55,7 @@ pub struct Kernel {
     pub refuses: Vec<bool>,
     /// By LAN: others have removed a virtual address, which was not added again since.
     pub robbed: Vec<bool>,
-    /// By LAN: the daemon whose virtual address others have removed since it added it.
+    /// By LAN: the daemon that added the virtual address, if another program has removed it since.
     lost_by: Vec<Option<usize>>,
     /// It stores our mark with addresses (`IFA_PROTO`).
     pub marks: bool,

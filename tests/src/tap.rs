@@ -64,8 +64,8 @@ impl Tap {
         &self.namespace
     }
 
-    /// Has the kernel receive a frame whose pieces begin at these places, after the first one. Returns when all
-    /// classifiers have seen it.
+    /// Passes a frame to the kernel in pieces. `pieces` has the offset of each piece but the first. Returns when all
+    /// classifiers have seen the frame.
     #[track_caller]
     pub fn receive(&self, frame: &[u8], pieces: &[usize]) {
         let ends = pieces.iter().copied().chain([frame.len()]);

@@ -108,3 +108,17 @@ impl Vrrpd {
         Self::on(host).config(text).start()
     }
 }
+
+/// The usual router with this data path.
+#[must_use]
+pub fn router(host: &Host, priority: u8, datapath: Datapath) -> VrrpdBuilder {
+    Vrrpd::usual(host, priority).datapath(datapath)
+}
+
+/// A master with raw sockets.
+#[must_use]
+pub fn master(host: &Host) -> Vrrpd {
+    let master = router(host, 150, Datapath::Raw).start();
+    master.wait_state("master", SOON);
+    master
+}

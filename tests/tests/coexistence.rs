@@ -2,17 +2,10 @@
 //!
 //! The order in the kernel is XDP, classifiers (tcx), filters of `tc`, nftables' family `netdev`, raw sockets.
 
-use vrrpd_lab::usual::SOON;
+use vrrpd_lab::usual::{SOON, master};
 use vrrpd_lab::{
     Bystander, Conduct, Datapath, Host, Lab, Vrrpd, classifiers, needs, wait_until, with_pinned_classifier,
 };
-
-/// A master with raw sockets.
-fn master(host: &Host) -> Vrrpd {
-    let master = Vrrpd::usual(host, 150).datapath(Datapath::Raw).start();
-    master.wait_state("master", SOON);
-    master
-}
 
 fn backup(host: &Host, datapath: Datapath) -> Vrrpd {
     Vrrpd::usual(host, 100).datapath(datapath).start()

@@ -3,23 +3,12 @@
 use std::time::{Duration, Instant};
 
 use vrrpd_lab::usual::{
-    ADDRESS, CIDR, INTERVAL, SOON, VRID, assert_on_time, assert_serves, in_mounts_of_its_own,
+    ADDRESS, CIDR, INTERVAL, SOON, VRID, assert_on_time, assert_serves, in_mounts_of_its_own, master, router,
 };
 use vrrpd_lab::{
     AdvertFrame, Bystander, Capture, Datapath, Finished, Flood, Host, Injector, Lab, Signal, Vrrpd,
     VrrpdBuilder, left_files, needs, timers, wait_until,
 };
-
-fn router(host: &Host, priority: u8, datapath: Datapath) -> VrrpdBuilder {
-    Vrrpd::usual(host, priority).datapath(datapath)
-}
-
-/// A master with raw sockets.
-fn master(host: &Host) -> Vrrpd {
-    let master = router(host, 150, Datapath::Raw).start();
-    master.wait_state("master", SOON);
-    master
-}
 
 /// Runs the daemon without these capabilities.
 fn without(router: VrrpdBuilder, capabilities: &str) -> VrrpdBuilder {

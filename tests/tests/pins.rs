@@ -6,22 +6,11 @@ use std::path::Path;
 
 use vrrpd_common::abi::{KernelCommand, KernelConfig, KernelRole};
 use vrrpd_lab::program::Program;
-use vrrpd_lab::usual::{CIDR, SOON, assert_serves, in_mounts_of_its_own};
-use vrrpd_lab::{Datapath, Host, Lab, Vrrpd, VrrpdBuilder, needs, wait_until};
+use vrrpd_lab::usual::{CIDR, SOON, assert_serves, in_mounts_of_its_own, master, router};
+use vrrpd_lab::{Datapath, Lab, Vrrpd, needs, wait_until};
 
 /// The pinned maps of an interface.
 const PINS: [&str; 2] = ["records", "rejects"];
-
-fn router(host: &Host, priority: u8, datapath: Datapath) -> VrrpdBuilder {
-    Vrrpd::usual(host, priority).datapath(datapath)
-}
-
-/// A master with raw sockets.
-fn master(host: &Host) -> Vrrpd {
-    let master = router(host, 150, Datapath::Raw).start();
-    master.wait_state("master", SOON);
-    master
-}
 
 #[test]
 fn kernel_record_is_shown_while_the_daemon_is_stopped() {

@@ -4,25 +4,14 @@ use std::net::SocketAddr;
 use std::{fs, io};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, VRID, assert_on_time};
+use vrrpd_lab::usual::{ADDRESS, CIDR, INTERVAL, SOON, VRID, assert_on_time, master, router};
 use vrrpd_lab::{
-    AdvertFrame, Bystander, Capture, Datapath, Flood, Host, Injector, Lab, Vrrpd, VrrpdBuilder, classifiers,
-    detach, needs, timers, wait_until,
+    AdvertFrame, Bystander, Capture, Datapath, Flood, Host, Injector, Lab, Vrrpd, classifiers, detach, needs,
+    timers, wait_until,
 };
 
 /// Length of an Ethernet and an IPv4 header in octets.
 const ETHERNET_AND_IP: usize = 34;
-
-fn router(host: &Host, priority: u8, datapath: Datapath) -> VrrpdBuilder {
-    Vrrpd::usual(host, priority).datapath(datapath)
-}
-
-/// A master with raw sockets.
-fn master(host: &Host) -> Vrrpd {
-    let master = router(host, 150, Datapath::Raw).start();
-    master.wait_state("master", SOON);
-    master
-}
 
 /// A backup with the classifier.
 fn backup(host: &Host) -> Vrrpd {

@@ -65,7 +65,7 @@ impl Daemon {
         fired.collect()
     }
 
-    /// The deadline of a Backup that follows its master, and Master_Down_Interval; `None`: there is none.
+    /// The deadline and the Master_Down_Interval of a Backup that follows a master; `None` for any other router.
     pub fn follows_until(&self, lan: usize) -> Option<(Instant, Duration)> {
         let router = self.router(lan).filter(|router| !router.is_busy())?;
         let machine = &router.machine;

@@ -101,8 +101,8 @@ impl World {
         self.heard.clear();
     }
 
-    /// While nothing happens, a Backup waits for a Master_Down_Interval after the last advert that has arrived, whatever
-    /// receives its adverts and however that changes.
+    /// In a stable network, the deadline of a Backup is one Master_Down_Interval after the last advert that arrived,
+    /// whichever data path received it.
     pub(super) fn has_heard_all(&self, host: usize, lan: usize) -> Result<(), String> {
         let Some(heard) = self.heard.get(&(host, lan)).filter(|_| self.watch.steady) else { return Ok(()) };
         let process = self.hosts[host].slots[self.slot_of(host, lan)].process.as_ref();

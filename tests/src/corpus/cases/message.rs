@@ -1,4 +1,4 @@
-//! Frames whose result depends on the VRRP message.
+//! Frames with right and wrong VRRP messages.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
